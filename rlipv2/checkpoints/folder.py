@@ -1,0 +1,167 @@
+"""A weight folder: `model.safetensors`, `config.yaml` (the constructor tree), `label_space.json`, `tokenizer/`."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import hydra
+import yaml
+from huggingface_hub import snapshot_download
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from rlipv2.models import RelationDetector
+from rlipv2.structures import LabelSpace
+
+WEIGHTS, CONFIG, LABEL_SPACE, TOKENIZER = "model.safetensors", "config.yaml", "label_space.json", "tokenizer"
+
+# A configuration may come with weights from anywhere: only our own network parts are ever constructed from it.
+_ALLOWED_TARGETS = ("rlipv2.models.", "rlipv2.layers.")
+
+
+def build_detector(config: Mapping[str, Any], *, source: str = "config") -> RelationDetector:
+    """A detector with fresh weights from its constructor tree (nested mappings with `_target_`).
+
+    Raises:
+        ValueError: a `_target_` outside `rlipv2.models` and `rlipv2.layers`, or arguments that do not fit.
+    """
+    _check_targets(config, source)
+    try:
+        detector = hydra.utils.instantiate(dict(config), _convert_="all")
+    except hydra.errors.InstantiationException as error:
+        raise ValueError(f"{source}: cannot build the detector: {error}") from error
+    if not isinstance(detector, RelationDetector):
+        raise ValueError(f"{source}: _target_={config.get('_target_')!r} is not a RelationDetector")
+    detector.config = _plain(config)
+    return detector
+
+
+def save_weights(detector: RelationDetector, folder: str | Path) -> None:
+    """Writes a detector to a weight folder; each file appears under its name when it is complete.
+
+    Raises:
+        ValueError: the detector does not know its configuration.
+    """
+    if detector.config is None:
+        raise ValueError(
+            "this detector was composed by hand and has no configuration to save; set `detector.config` to its "
+            "constructor tree, or build it with rlipv2.checkpoints.build_detector"
+        )
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    _write(folder / CONFIG, yaml.safe_dump(without_downloads(detector.config), sort_keys=False))
+    if detector.label_space is not None:
+        _write(folder / LABEL_SPACE, json.dumps(detector.label_space.to_dict(), indent=1))
+    if detector.text_encoder.tokenizer_is_loaded:
+        detector.text_encoder.tokenizer.save_pretrained(folder / TOKENIZER)
+    temporary = folder / f".{WEIGHTS}.{os.getpid()}"
+    save_file({name: tensor.contiguous() for name, tensor in detector.state_dict().items()}, temporary)
+    temporary.replace(folder / WEIGHTS)
+
+
+def load_weights(folder: str | Path, **changes: Any) -> RelationDetector:
+    """A detector in eval mode from a weight folder; `changes` replace top-level entries of its configuration.
+
+    Raises:
+        FileNotFoundError: the folder or one of its files is missing.
+        ValueError: the configuration or the tensors do not fit.
+    """
+    folder = Path(folder)
+    config_file = _existing(folder, CONFIG)
+    config = yaml.safe_load(config_file.read_text())
+    if not isinstance(config, dict) or "_target_" not in config:
+        raise ValueError(f"{config_file}: expected the constructor tree of a detector with _target_ at its top")
+    config |= changes
+    if (folder / TOKENIZER).is_dir():
+        config["text_encoder"]["tokenizer"] = str(folder / TOKENIZER)
+    detector = build_detector(config, source=str(config_file))
+    state = read_state(folder)
+    missing, unexpected = detector.load_state_dict(state, strict=False)
+    if missing or unexpected:
+        raise ValueError(
+            f"{folder / WEIGHTS}: does not fit {config_file}: missing {missing[:5]} ({len(missing)}), "
+            f"unexpected {unexpected[:5]} ({len(unexpected)})"
+        )
+    if (folder / LABEL_SPACE).exists():
+        detector.label_space = LabelSpace(**json.loads((folder / LABEL_SPACE).read_text()))
+    return detector.eval()
+
+
+def read_state(folder: str | Path) -> dict[str, Tensor]:
+    """The tensors of a weight folder.
+
+    Raises:
+        FileNotFoundError: no `model.safetensors` there.
+        ValueError: the file is not a complete safetensors file.
+    """
+    path = _existing(Path(folder), WEIGHTS)
+    try:
+        with safe_open(path, framework="pt"):
+            pass
+        return load_file(path)
+    except Exception as error:
+        raise ValueError(f"{path}: not a readable safetensors file ({error}); copy or convert it again") from error
+
+
+def download_weights(name: str, **options: Any) -> Path:
+    """The folder `name` itself, or the local copy of a Hugging Face Hub repository of that name.
+
+    Raises:
+        FileNotFoundError: `name` is a path that does not exist.
+    """
+    path = Path(name)
+    if path.is_dir():
+        return path
+    if path.is_absolute() or name.startswith((".", "~")) or name.count("/") != 1:
+        raise FileNotFoundError(
+            f"{name}: no such weight folder. Convert an official checkpoint with "
+            "`python -m rlipv2.checkpoints convert FILE.pth OUT_DIR`, or give a Hub repository `owner/name`"
+        )
+    return Path(snapshot_download(name, allow_patterns=[WEIGHTS, CONFIG, LABEL_SPACE, f"{TOKENIZER}/*"], **options))
+
+
+def without_downloads(config: Any) -> Any:
+    """A copy of a constructor tree whose parts do not fetch weights of their own."""
+    if isinstance(config, Mapping):
+        off: dict[str, Any] = {"rlipv2.layers.backbones.TimmBackbone": False}
+        return {
+            key: off.get(str(config.get("_target_"))) if key == "pretrained" else without_downloads(value)
+            for key, value in config.items()
+        }
+    if isinstance(config, list | tuple):
+        return [without_downloads(value) for value in config]
+    return config
+
+
+def _plain(config: Any) -> Any:
+    if isinstance(config, Mapping):
+        return {str(key): _plain(value) for key, value in config.items()}
+    return [_plain(value) for value in config] if isinstance(config, list | tuple) else config
+
+
+def _check_targets(config: Any, source: str) -> None:
+    if isinstance(config, Mapping):
+        target = config.get("_target_")
+        if target is not None and not str(target).startswith(_ALLOWED_TARGETS):
+            raise ValueError(f"{source}: _target_={target!r}: only parts of rlipv2.models and rlipv2.layers are built")
+        for value in config.values():
+            _check_targets(value, source)
+    elif isinstance(config, list | tuple):
+        for value in config:
+            _check_targets(value, source)
+
+
+def _existing(folder: Path, name: str) -> Path:
+    if not (folder / name).is_file():
+        have = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else "no such folder"
+        raise FileNotFoundError(f"{folder / name}: missing; a weight folder holds {WEIGHTS} and {CONFIG} (found: {have})")
+    return folder / name
+
+
+def _write(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text)
+    temporary.replace(path)

@@ -1,0 +1,158 @@
+"""The ALIF encoder: deformable image layers with early, gated fusion of image and label texts."""
+
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from rlipv2.layers.deformable import DeformableEncoderLayer
+from rlipv2.layers.fusion import GatedFusion, Gating
+from rlipv2.layers.text_encoder import LanguageLayer
+from rlipv2.models.pyramid import FeaturePyramid
+
+
+class TextResizer(nn.Module):
+    """Linear, layer norm, dropout: fused texts to the width of the decoders (norm eps 1e-12; docs/parity.md, Q15)."""
+
+    def __init__(self, text_dim: int, dim: int, dropout: float = 0.1) -> None:
+        super().__init__()
+        self.linear = nn.Linear(text_dim, dim)
+        self.norm = nn.LayerNorm(dim, eps=1e-12)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, texts: Tensor) -> Tensor:
+        """Texts of width `dim`."""
+        return self.dropout(self.norm(self.linear(texts)))
+
+
+class ALIFEncoder(nn.Module):
+    """Deformable encoder in which image and texts attend to each other every `fusion_interval` layers.
+
+    Asymmetric Language-Image Fusion of RLIPv2 (ICCV 2023), section 3.2. Each fusion is followed by a
+    language layer over the labels. Official: models/deformable_transformer.py,
+    RLIPv2_DeformableTransformerEncoder.
+
+    Args:
+        dim: width of the image tokens.
+        text_dim: width of the texts.
+        num_layers: deformable layers.
+        fusion_interval: a fusion comes before every `fusion_interval`-th layer, the first included.
+        fusion_levels: `last`: only the coarsest level is fused (published), `all`: every token.
+        feedforward_dim: hidden width of the image layers.
+        num_levels: feature levels.
+        num_heads: heads of the deformable attention.
+        num_points: sampling points per head and level.
+        dropout: of the image layers.
+        text_heads: heads of the language layers.
+        text_feedforward_dim: hidden width of the language layers.
+        text_dropout: of the language layers, the fusion's attention and the resizer.
+        fusion_dim: width of all heads of a fusion together.
+        fusion_heads: heads of a fusion.
+        gating: see `GatedFusion`.
+        fusion_padding_mask: see `GatedFusion`.
+        backend: sampling function of the deformable attention.
+    """
+
+    def __init__(
+        self,
+        *,
+        dim: int = 256,
+        text_dim: int = 768,
+        num_layers: int = 6,
+        fusion_interval: int = 2,
+        fusion_levels: Literal["last", "all"] = "last",
+        feedforward_dim: int = 2048,
+        num_levels: int = 4,
+        num_heads: int = 8,
+        num_points: int = 4,
+        dropout: float = 0.0,
+        text_heads: int = 12,
+        text_feedforward_dim: int = 3072,
+        text_dropout: float = 0.1,
+        fusion_dim: int = 2048,
+        fusion_heads: int = 8,
+        gating: Gating = "vxac",
+        fusion_padding_mask: Literal["official", "exact"] = "official",
+        backend: str = "auto",
+    ) -> None:
+        super().__init__()
+        if num_layers % fusion_interval:
+            raise ValueError(f"num_layers={num_layers} is not a multiple of fusion_interval={fusion_interval}")
+        if fusion_levels not in ("last", "all"):
+            raise ValueError(f"fusion_levels={fusion_levels!r}: expected last or all")
+        self.dim, self.text_dim = dim, text_dim
+        self.fusion_interval, self.fusion_levels = fusion_interval, fusion_levels
+        num_fusions = num_layers // fusion_interval
+        self.image_layers = nn.ModuleList(
+            DeformableEncoderLayer(
+                dim,
+                feedforward_dim=feedforward_dim,
+                num_levels=num_levels,
+                num_heads=num_heads,
+                num_points=num_points,
+                dropout=dropout,
+                backend=backend,
+            )
+            for _ in range(num_layers)
+        )
+        self.fusion_layers = nn.ModuleList(
+            GatedFusion(
+                dim,
+                text_dim,
+                attention_dim=fusion_dim,
+                num_heads=fusion_heads,
+                dropout=text_dropout,
+                gating=gating,
+                initial_gate=1 / num_levels,
+                padding_mask=fusion_padding_mask,
+            )
+            for _ in range(num_fusions)
+        )
+        self.text_layers = nn.ModuleList(
+            LanguageLayer(
+                text_dim, num_heads=text_heads, feedforward_dim=text_feedforward_dim, dropout=text_dropout
+            )
+            for _ in range(num_fusions)
+        )
+        self.text_resizer = TextResizer(text_dim, dim, text_dropout)
+
+    @property
+    def num_fusions(self) -> int:
+        """Fusion stages, each of which yields text features."""
+        return len(self.fusion_layers)
+
+    def forward(
+        self, pyramid: FeaturePyramid, texts: Float[Tensor, "t c"], text_padding: Bool[Tensor, " t"]
+    ) -> tuple[Float[Tensor, "b s d"], Float[Tensor, "f b t d"]]:
+        """Image memory and the texts after every fusion stage, in the width of the image.
+
+        Args:
+            pyramid: image tokens.
+            texts: pooled label features, the same for all images.
+            text_padding: True on texts that the language layers must not attend to.
+        """
+        batch = len(pyramid.tokens)
+        tokens, text = pyramid.tokens, texts.expand(batch, -1, -1)
+        reference = pyramid.centers()[:, :, None] * pyramid.valid_ratios[:, None]
+        fused = slice(-pyramid.level_sizes[-1], None) if self.fusion_levels == "last" else slice(None)
+        # Without a masked text the mask is left out: attention without a mask has faster kernels.
+        masked = text_padding.expand(batch, -1) if bool(text_padding.any()) else None
+        stages = []
+        for index, layer in enumerate(self.image_layers):
+            if index % self.fusion_interval == 0:
+                stage = index // self.fusion_interval
+                part, text = self.fusion_layers[stage](
+                    tokens[:, fused],
+                    text,
+                    pyramid.positions[:, fused],
+                    image_padding=pyramid.padding_mask[:, fused],
+                    text_padding=masked,
+                )
+                tokens = torch.cat([tokens[:, : tokens.shape[1] - part.shape[1]], part], dim=1)
+                text = self.text_layers[stage](text, masked)
+                stages.append(text)
+            tokens = layer(
+                tokens, pyramid.positions, reference, shapes=pyramid.shapes, padding_mask=pyramid.padding_mask
+            )
+        return tokens, self.text_resizer(torch.stack(stages))

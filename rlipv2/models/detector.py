@@ -1,0 +1,242 @@
+"""`RelationDetector`: images and label texts -> pairs of boxes with object and relation logits."""
+
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import torch
+from huggingface_hub import ModelHubMixin
+from jaxtyping import Bool, Float, UInt8
+from torch import Tensor, nn
+
+from rlipv2.layers.backbones import TimmBackbone
+from rlipv2.layers.text_encoder import TextEncoder
+from rlipv2.models.alif_encoder import ALIFEncoder
+from rlipv2.models.decoders import EntityDecoder, RelationDecoder
+from rlipv2.models.dense import DenseHeads
+from rlipv2.models.denoising import DenoisingBatch, DenoisingQueries, join_queries
+from rlipv2.models.heads import TextMatchingHead
+from rlipv2.models.pyramid import FeaturePyramid, PyramidProjection
+from rlipv2.models.queries import AnchorQueries
+from rlipv2.ops.padding import normalize_images
+from rlipv2.structures import DenseOutput, LabelSpace, RelationOutput, RelationTarget, TextFeatures
+
+
+class RelationDetector(nn.Module, ModelHubMixin, library_name="rlipv2", tags=["relation-detection"]):
+    """RLIPv2-ParSeDA, composed from built parts; any label words at run time.
+
+    RLIPv2 (ICCV 2023), section 3. Official: models/hoi.py, RLIP_ParSeDA.
+
+    Args:
+        backbone: images to maps of several strides, with `channels` and `position_offset`.
+        text_encoder: label texts to pooled features.
+        encoder: image tokens and texts, fused.
+        queries: what the decoders start from.
+        entity_decoder: subjects and objects with boxes.
+        relation_decoder: relations of the pairs.
+        num_levels: feature levels.
+        subject_class: also predict the class of subjects.
+        text_padding_mask: `official` hides, in training only, the labels whose pooled features sum to
+            0 or less from the language layers (meant to find padding; docs/parity.md, Q4); `none` hides none.
+        denoising: extra queries in training, or null (published).
+        dense: auxiliary heads on image tokens in training, or null (published).
+
+    Attributes:
+        config: the constructor tree as plain values, which `save_pretrained` writes; set by whoever
+            builds the detector from a configuration.
+        label_space: the words it was trained for, saved along; any other can be asked for.
+    """
+
+    def __init__(
+        self,
+        *,
+        backbone: TimmBackbone,
+        text_encoder: TextEncoder,
+        encoder: ALIFEncoder,
+        queries: AnchorQueries,
+        entity_decoder: EntityDecoder,
+        relation_decoder: RelationDecoder,
+        num_levels: int = 4,
+        subject_class: bool = True,
+        text_padding_mask: Literal["official", "none"] = "official",
+        denoising: DenoisingQueries | None = None,
+        dense: DenseHeads | None = None,
+    ) -> None:
+        super().__init__()
+        if encoder.text_dim != text_encoder.dim:
+            raise ValueError(f"encoder.text_dim={encoder.text_dim}, but the text encoder gives {text_encoder.dim}")
+        if encoder.num_fusions != len(entity_decoder.layers):
+            raise ValueError(
+                f"{encoder.num_fusions} fusion stages but {len(entity_decoder.layers)} decoder layers: "
+                "layer k is classified with the texts of stage k, so both numbers must agree"
+            )
+        if text_padding_mask not in ("official", "none"):
+            raise ValueError(f"text_padding_mask={text_padding_mask!r}: expected official or none")
+        self.backbone = backbone
+        self.pyramid = PyramidProjection(
+            backbone.channels, encoder.dim, num_levels=num_levels, position_offset=backbone.position_offset
+        )
+        self.text_encoder = text_encoder
+        self.encoder = encoder
+        self.queries = queries
+        self.entity_decoder = entity_decoder
+        self.relation_decoder = relation_decoder
+        self.head = TextMatchingHead(encoder.dim, subject_class=subject_class)
+        self.denoising, self.dense = denoising, dense
+        self.text_padding_mask = text_padding_mask
+        self.config: dict[str, Any] | None = None
+        self.label_space: LabelSpace | None = None
+        self._text_cache: dict[LabelSpace, tuple[tuple[int, ...], TextFeatures]] = {}
+        # The mixin would write its own config.json; config.yaml of the weight folder is the only one.
+        self._hub_mixin_config = None
+
+    @property
+    def num_pairs(self) -> int:
+        """Pairs predicted per image."""
+        return self.queries.num_pairs
+
+    def encode_texts(self, label_space: LabelSpace) -> TextFeatures:
+        """Features of a label space; without gradients they are computed once and kept.
+
+        Kept features are dropped as soon as a weight of the text encoder changes or moves.
+        """
+        if torch.is_grad_enabled():
+            return self.text_features(self.text_encoder.encode(label_space.texts), len(label_space.objects) + 1)
+        state = tuple(
+            value for weight in self.text_encoder.parameters() for value in (weight.data_ptr(), weight._version)
+        )
+        cached = self._text_cache.get(label_space)
+        if self.training or cached is None or cached[0] != state:
+            pooled = self.text_encoder.encode(label_space.texts)
+            cached = (state, self.text_features(pooled, len(label_space.objects) + 1))
+            if not self.training:
+                self._text_cache = {label_space: cached}
+        return cached[1]
+
+    def text_features(self, pooled: Float[Tensor, "t c"], num_objects: int) -> TextFeatures:
+        """Wraps pooled features (objects, background, relations); `num_objects` includes the background."""
+        padding = torch.zeros(len(pooled), dtype=torch.bool, device=pooled.device)
+        if self.training and self.text_padding_mask == "official":
+            padding = pooled.sum(-1) <= 0
+        return TextFeatures(pooled=pooled, padding_mask=padding, num_objects=num_objects)
+
+    def forward(
+        self,
+        images: UInt8[Tensor, "b 3 h w"] | Float[Tensor, "b 3 h w"],
+        padding_mask: Bool[Tensor, "b h w"],
+        label_space: LabelSpace | TextFeatures,
+        targets: list[RelationTarget] | None = None,
+    ) -> RelationOutput:
+        """Predictions of all decoder layers.
+
+        Args:
+            images: `uint8` 0-255, or float already normalised; padded with 0 at the right and bottom.
+            padding_mask: True on padding.
+            label_space: words, or their features.
+            targets: read by query denoising in training only.
+        """
+        texts = self.encode_texts(label_space) if isinstance(label_space, LabelSpace) else label_space
+        pyramid = self.image_pyramid(images, padding_mask)
+        memory, fused_texts = self.encoder(pyramid, texts.pooled, texts.padding_mask)
+        queries = self.queries(len(images))
+        extra: DenoisingBatch | None = None
+        if self.training and self.denoising is not None and targets is not None:
+            extra = self.denoising(targets, fused_texts[-1], texts.num_objects)
+            queries = join_queries(queries, extra.queries)
+        mask = None if extra is None else extra.attention_mask(self.num_pairs)
+        entities = self.entity_decoder(
+            queries, memory, pyramid, None if mask is None else mask.repeat(1, 2, 2)
+        )
+        relations = self.relation_decoder(queries, entities, memory, pyramid, mask)
+        subject_logits, object_logits, relation_logits = self.head(
+            entities.subjects, entities.objects, relations, fused_texts, texts.num_objects
+        )
+        output = RelationOutput(
+            object_logits=object_logits,
+            relation_logits=relation_logits,
+            subject_boxes=entities.subject_boxes,
+            object_boxes=entities.object_boxes,
+            subject_logits=subject_logits,
+            relation_text=texts.pooled[texts.num_objects :],
+        )
+        return self._with_training_parts(output, extra, pyramid, memory, texts, fused_texts)
+
+    def image_pyramid(self, images: Tensor, padding_mask: Bool[Tensor, "b h w"]) -> FeaturePyramid:
+        """Image tokens before the encoder."""
+        if images.dtype == torch.uint8:
+            images = normalize_images(images, padding_mask)
+        return self.pyramid(self.backbone(images), padding_mask)
+
+    def forward_dense(
+        self, images: Tensor, padding_mask: Bool[Tensor, "b h w"], label_space: LabelSpace | TextFeatures
+    ) -> DenseOutput:
+        """Object predictions of the backbone alone, without encoder and decoders (its pre-training).
+
+        Raises:
+            ValueError: the detector was built without `dense`.
+        """
+        if self.dense is None:
+            raise ValueError("this detector has no dense heads; build it with dense=DenseHeads(...)")
+        texts = self.encode_texts(label_space) if isinstance(label_space, LabelSpace) else label_space
+        pyramid = self.image_pyramid(images, padding_mask)
+        return self.dense.on_backbone(pyramid.tokens, pyramid, texts.pooled[: texts.num_objects - 1])
+
+    def _with_training_parts(
+        self,
+        output: RelationOutput,
+        extra: DenoisingBatch | None,
+        pyramid: FeaturePyramid,
+        memory: Tensor,
+        texts: TextFeatures,
+        fused_texts: Tensor,
+    ) -> RelationOutput:
+        """Splits off the denoising queries and adds the dense predictions."""
+        denoising = None
+        if extra is not None:
+            denoising = output.pairs(slice(self.num_pairs, None))
+            output = output.pairs(slice(self.num_pairs))
+        dense: tuple[DenseOutput, ...] = ()
+        if self.training and self.dense is not None:
+            objects = texts.num_objects - 1
+            dense = (
+                self.dense.on_backbone(pyramid.tokens, pyramid, texts.pooled[:objects]),
+                self.dense.on_memory(memory, pyramid, fused_texts[-1][:, :objects]),
+            )
+        return output.with_extras(denoising=denoising, dense=dense)
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        from rlipv2.checkpoints import save_weights  # checkpoints imports models: only here the other way round
+
+        save_weights(self, save_directory)
+
+    @classmethod
+    def from_pretrained(  # type: ignore[override]
+        cls,
+        pretrained_model_name_or_path: str | Path,
+        *,
+        force_download: bool = False,
+        token: str | bool | None = None,
+        cache_dir: str | Path | None = None,
+        local_files_only: bool = False,
+        revision: str | None = None,
+        **model_kwargs: Any,
+    ) -> Self:
+        """A detector in eval mode from a weight folder or a repository of the Hugging Face Hub.
+
+        The arguments are those of `huggingface_hub.ModelHubMixin.from_pretrained`; `model_kwargs`
+        replace top-level arguments of the saved configuration, e.g. `subject_class=False`.
+
+        Raises:
+            FileNotFoundError: a file of the weight folder is missing; the message names it.
+            ValueError: tensors that do not fit the configuration.
+        """
+        from rlipv2.checkpoints import download_weights, load_weights  # see `_save_pretrained`
+
+        folder = download_weights(
+            str(pretrained_model_name_or_path),
+            force_download=force_download,
+            token=token,
+            cache_dir=cache_dir,
+            local_files_only=local_files_only,
+            revision=revision,
+        )
+        return load_weights(folder, **model_kwargs)

@@ -1,0 +1,47 @@
+"""Classification by matching query states with label texts."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+# Probability 0.01 for every label at the start; a constant of the code, not in checkpoints (docs/parity.md, Q12).
+PRIOR_LOGIT = -math.log((1 - 0.01) / 0.01)
+
+
+class TextMatchingHead(nn.Module):
+    """Logits of subjects, objects and relations as products with projected label texts.
+
+    Layer k is matched with the texts of fusion stage k (docs/parity.md, Q14); texts are normalised, halved and
+    projected (Q13). Official: models/hoi.py, RLIP_ParSeDA.
+
+    Args:
+        dim: width of states and texts.
+        subject_class: also classify subjects (off in the published few-shot recipe; no parameters differ).
+    """
+
+    def __init__(self, dim: int = 256, *, subject_class: bool = True) -> None:
+        super().__init__()
+        self.subject_class = subject_class
+        self.projection = nn.Linear(dim, dim)
+        self.entity_bias = nn.Parameter(torch.zeros(dim))
+        self.relation_bias = nn.Parameter(torch.zeros(dim))
+
+    def forward(
+        self,
+        subjects: Float[Tensor, "l b q d"],
+        objects: Float[Tensor, "l b q d"],
+        relations: Float[Tensor, "l b q d"],
+        texts: Float[Tensor, "l b t d"],
+        num_objects: int,
+    ) -> tuple[Float[Tensor, "l b q o"] | None, Float[Tensor, "l b q o"], Float[Tensor, "l b q r"]]:
+        """Logits of subjects (or None), objects (`num_objects` texts, background last) and relations."""
+        projected = self.projection(F.normalize(texts, dim=-1) / 2).transpose(-1, -2)
+        object_texts, relation_texts = projected[..., :num_objects], projected[..., num_objects:]
+        subject_logits = None
+        if self.subject_class:
+            subject_logits = (subjects + self.entity_bias) @ object_texts + PRIOR_LOGIT
+        object_logits = (objects + self.entity_bias) @ object_texts + PRIOR_LOGIT
+        return subject_logits, object_logits, (relations + self.relation_bias) @ relation_texts + PRIOR_LOGIT

@@ -1,0 +1,1 @@
+"""Functions on tensors that know neither networks nor data sets."""
