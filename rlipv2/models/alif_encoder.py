@@ -110,9 +110,7 @@ class ALIFEncoder(nn.Module):
             for _ in range(num_fusions)
         )
         self.text_layers = nn.ModuleList(
-            LanguageLayer(
-                text_dim, num_heads=text_heads, feedforward_dim=text_feedforward_dim, dropout=text_dropout
-            )
+            LanguageLayer(text_dim, num_heads=text_heads, feedforward_dim=text_feedforward_dim, dropout=text_dropout)
             for _ in range(num_fusions)
         )
         self.text_resizer = TextResizer(text_dim, dim, text_dropout)

@@ -50,9 +50,7 @@ class DenoisingQueries(nn.Module):
         self.role = nn.Parameter(torch.zeros(2, dim))
         self.relation_content = nn.Parameter(torch.zeros(dim))
 
-    def forward(
-        self, targets: list[RelationTarget], texts: Float[Tensor, "b t d"], num_objects: int
-    ) -> DenoisingBatch:
+    def forward(self, targets: list[RelationTarget], texts: Float[Tensor, "b t d"], num_objects: int) -> DenoisingBatch:
         """Queries for `copies` of every target, copy by copy; `num_objects` includes the background text.
 
         Row k of image b belongs to target k % len(targets[b]). There is at least one row, so that the
@@ -72,9 +70,7 @@ class DenoisingQueries(nn.Module):
             labels[1, image, :count] = target.object_labels.repeat(self.copies)
         boxes, labels = self._shift(boxes), self._replace(labels, num_objects - 1)
         images = torch.arange(len(targets), device=device)[:, None]
-        content = [
-            self.label_projection(texts.detach()[images, labels[side]]) + self.role[side] for side in range(2)
-        ]
+        content = [self.label_projection(texts.detach()[images, labels[side]]) + self.role[side] for side in range(2)]
         return DenoisingBatch(
             queries=PairQueries(
                 subject_boxes=boxes[0],

@@ -112,10 +112,15 @@ class RelationDetector(nn.Module, ModelHubMixin, library_name="rlipv2", tags=["r
                 self._text_cache = {label_space: cached}
         return cached[1]
 
-    def text_features(self, pooled: Float[Tensor, "t c"], num_objects: int) -> TextFeatures:
-        """Wraps pooled features (objects, background, relations); `num_objects` includes the background."""
+    def text_features(
+        self, pooled: Float[Tensor, "t c"], num_objects: int, *, training: bool | None = None
+    ) -> TextFeatures:
+        """Wraps pooled features (objects, background, relations); `num_objects` includes the background.
+
+        `training` decides whether the official mask of the training path is made; by default the mode does.
+        """
         padding = torch.zeros(len(pooled), dtype=torch.bool, device=pooled.device)
-        if self.training and self.text_padding_mask == "official":
+        if (self.training if training is None else training) and self.text_padding_mask == "official":
             padding = pooled.sum(-1) <= 0
         return TextFeatures(pooled=pooled, padding_mask=padding, num_objects=num_objects)
 
@@ -143,9 +148,7 @@ class RelationDetector(nn.Module, ModelHubMixin, library_name="rlipv2", tags=["r
             extra = self.denoising(targets, fused_texts[-1], texts.num_objects)
             queries = join_queries(queries, extra.queries)
         mask = None if extra is None else extra.attention_mask(self.num_pairs)
-        entities = self.entity_decoder(
-            queries, memory, pyramid, None if mask is None else mask.repeat(1, 2, 2)
-        )
+        entities = self.entity_decoder(queries, memory, pyramid, None if mask is None else mask.repeat(1, 2, 2))
         relations = self.relation_decoder(queries, entities, memory, pyramid, mask)
         subject_logits, object_logits, relation_logits = self.head(
             entities.subjects, entities.objects, relations, fused_texts, texts.num_objects

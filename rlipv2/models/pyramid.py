@@ -72,9 +72,7 @@ class PyramidProjection(nn.Module):
         position_offset: see `image_position_encoding`.
     """
 
-    def __init__(
-        self, channels: Sequence[int], dim: int, *, num_levels: int = 4, position_offset: float = 0.0
-    ) -> None:
+    def __init__(self, channels: Sequence[int], dim: int, *, num_levels: int = 4, position_offset: float = 0.0) -> None:
         super().__init__()
         if num_levels < len(channels):
             raise ValueError(f"num_levels={num_levels} is fewer than the {len(channels)} maps of the backbone")

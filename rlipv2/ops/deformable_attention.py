@@ -151,5 +151,3 @@ def _corners(locations: Tensor, weights: Tensor, table: Tensor, heads: int) -> t
         [upper * (1 - right_part), upper * right_part, lower * (1 - right_part), lower * right_part], dim=2
     )
     return index.flatten(2), corner.flatten(2)
-
-

@@ -27,9 +27,7 @@ def pad_images(images: Sequence[Tensor]) -> tuple[Tensor, Bool[Tensor, "b h w"]]
     return batch, mask
 
 
-def normalize_images(
-    images: UInt8[Tensor, "b 3 h w"], padding_mask: Bool[Tensor, "b h w"]
-) -> Float[Tensor, "b 3 h w"]:
+def normalize_images(images: UInt8[Tensor, "b 3 h w"], padding_mask: Bool[Tensor, "b h w"]) -> Float[Tensor, "b 3 h w"]:
     """0-255 pixels with ImageNet's mean removed and divided by its deviation; padding becomes 0."""
     mean = torch.tensor(PIXEL_MEAN, device=images.device).view(1, 3, 1, 1) * 255
     std = torch.tensor(PIXEL_STD, device=images.device).view(1, 3, 1, 1) * 255

@@ -1,0 +1,17 @@
+"""Assignment of predictions to targets, and the losses of training."""
+
+from rlipv2.losses.criterion import LOSS_WEIGHTS, RelationCriterion, weighted_sum
+from rlipv2.losses.denoising import DenoisingLoss
+from rlipv2.losses.dense import DenseLoss
+from rlipv2.losses.matcher import PairMatcher
+from rlipv2.losses.pseudo_relations import PseudoRelations
+
+__all__ = [
+    "LOSS_WEIGHTS",
+    "DenoisingLoss",
+    "DenseLoss",
+    "PairMatcher",
+    "PseudoRelations",
+    "RelationCriterion",
+    "weighted_sum",
+]

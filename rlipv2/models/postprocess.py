@@ -1,0 +1,75 @@
+"""Model output -> scored pairs in pixels of the original images."""
+
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from rlipv2.structures import PairPredictions, RelationOutput
+
+
+def postprocess(
+    output: RelationOutput,
+    original_sizes: Int[Tensor, "b 2"],
+    *,
+    mode: Literal["hoi", "scene_graph"] = "hoi",
+    subject_label: int = 0,
+    subject_filter: bool = False,
+) -> list[PairPredictions]:
+    """The last layer's pairs of every image, boxes x1 y1 x2 y2 in original pixels, neither clipped nor rounded.
+
+    Official: models/hoi.py, PostProcessHOI and PostProcessSGG.
+
+    Args:
+        output: predictions of a batch.
+        original_sizes: (height, width) of the stored images in pixels.
+        mode: `hoi` scores a relation by sigmoid(relation) times the object's probability and calls
+            every subject `subject_label`, whatever the subject head says; `scene_graph` takes class and
+            probability of the subject from its head and multiplies that too.
+        subject_label: object index that every subject of `hoi` mode gets (person).
+        subject_filter: keep only pairs whose most probable subject is `subject_label` (zero-shot without
+            fine-tuning); an image may keep none.
+
+    Raises:
+        ValueError: `scene_graph` or `subject_filter` with a model that predicts no subject class.
+    """
+    last = output.layer(-1)
+    if last.subject_logits is None and (mode == "scene_graph" or subject_filter):
+        raise ValueError(f"mode={mode!r}, subject_filter={subject_filter}: needs a model with subject_class=true")
+    object_scores, object_labels = _best_class(last.object_logits[0])
+    scores = last.relation_logits[0].sigmoid() * object_scores[..., None]
+    subject_labels = torch.full_like(object_labels, subject_label)
+    keep = torch.ones_like(object_labels, dtype=torch.bool)
+    if last.subject_logits is not None and (mode == "scene_graph" or subject_filter):
+        subject_scores, best = _best_class(last.subject_logits[0])
+        if mode == "scene_graph":
+            scores, subject_labels = scores * subject_scores[..., None], best
+        if subject_filter:
+            keep = best == subject_label
+    height, width = original_sizes.to(scores).unbind(-1)
+    scale = torch.stack([width, height, width, height], dim=-1)[:, None]
+    subject_boxes = _to_corners(last.subject_boxes[0]) * scale
+    object_boxes = _to_corners(last.object_boxes[0]) * scale
+    return [
+        PairPredictions(
+            subject_boxes=subject_boxes[image, rows],
+            object_boxes=object_boxes[image, rows],
+            subject_labels=subject_labels[image, rows],
+            object_labels=object_labels[image, rows],
+            relation_scores=scores[image, rows],
+        )
+        for image, rows in enumerate(keep)
+    ]
+
+
+def _best_class(logits: Float[Tensor, "b q o"]) -> tuple[Float[Tensor, "b q"], Int[Tensor, "b q"]]:
+    """Probability and index of the best class, the background (last column) left out after the softmax."""
+    best = logits.softmax(-1)[..., :-1].max(-1)
+    return best.values, best.indices
+
+
+def _to_corners(boxes: Float[Tensor, "b q 4"]) -> Float[Tensor, "b q 4"]:
+    """Official order of operations: centre minus and plus half of the size."""
+    center, size = boxes.chunk(2, dim=-1)
+    return torch.cat([center - 0.5 * size, center + 0.5 * size], dim=-1)

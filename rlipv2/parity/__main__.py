@@ -1,0 +1,77 @@
+"""`python -m rlipv2.parity CASE_DIR [CASE_DIR ...]`: prints every recorded entry beside its tolerance.
+
+Exit status: 0 if every entry is inside its tolerance, 1 if one is not, 2 if a folder cannot be used.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rlipv2.parity.entry import Entry
+
+
+def check_folder(folder: Path) -> list[Entry]:
+    """The entries of a case folder of any kind.
+
+    Raises:
+        FileNotFoundError: not a case folder, or one of its files is missing.
+        ValueError: a case that this version cannot build.
+    """
+    # Imported here: `--help` and wrong paths answer without loading the networks.
+    from rlipv2.parity.criterion import check_criterion
+    from rlipv2.parity.model import check_model
+    from rlipv2.parity.operators import check_operators
+
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: no such folder")
+    if (folder / "inputs.npz").exists():
+        return check_model(folder)
+    if not (folder / "meta.json").exists() and (folder / "state_dict_keys.json").exists():
+        return check_operators(folder)
+    if (folder / "meta.json").exists() and "cases" in json.loads((folder / "meta.json").read_text()):
+        return check_criterion(folder)
+    raise FileNotFoundError(
+        f"{folder}: not a recorded case; expected inputs.npz and meta.json (model), meta.json with cases (criterion) "
+        "or state_dict_keys.json and operator files (ops)"
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Checks the folders and prints a line per entry."""
+    parser = argparse.ArgumentParser(prog="python -m rlipv2.parity", description=__doc__.split("\n\n")[0])
+    parser.add_argument("folders", nargs="+", type=Path, metavar="CASE_DIR")
+    parser.add_argument("--quiet", action="store_true", help="print only what fails, and the summary")
+    args = parser.parse_args(argv)
+    entries: list[Entry] = []
+    broken = False
+    for folder in args.folders:
+        try:
+            found = check_folder(folder)
+        except (FileNotFoundError, ValueError, KeyError) as error:
+            print(f"ERROR {folder}: {error}", file=sys.stderr)
+            broken = True
+            continue
+        for entry in found:
+            if not (args.quiet and entry.passed):
+                print(_line(entry))
+        entries += found
+    failed = sum(not entry.passed for entry in entries)
+    skipped = sum(entry.skipped for entry in entries)
+    print(f"{len(entries) - failed - skipped} entries inside, {failed} outside their tolerance, {skipped} skipped")
+    return 2 if broken else int(failed > 0)
+
+
+def _line(entry: Entry) -> str:
+    if entry.skipped:
+        return f"skip {entry.case}: {entry.name}"
+    verdict = "ok  " if entry.passed else "FAIL"
+    return (
+        f"{verdict} {entry.case}: {entry.name}  abs {entry.max_abs:.3g}  rel {entry.max_rel:.3g}  "
+        f"tolerance {entry.tolerance}"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
