@@ -8,7 +8,7 @@ an image, o object texts without the background text, r relation texts, t all te
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -108,6 +108,7 @@ class RelationRecords:
         return len(self.image_ids)
 
     def __getitem__(self, index: int) -> Annotation:
+        index = range(len(self))[index]
         boxes = slice(self.box_ptr[index], self.box_ptr[index + 1])
         relations = slice(self.relation_ptr[index], self.relation_ptr[index + 1])
         return Annotation(
@@ -121,7 +122,7 @@ class RelationRecords:
     def __iter__(self) -> Iterator[Annotation]:
         return (self[index] for index in range(len(self)))
 
-    def select(self, indices: Sequence[int] | Int[np.ndarray, " k"]) -> Self:
+    def select(self, indices: Sequence[int] | Int[np.ndarray, " k"]) -> "RelationRecords":
         """The images at `indices`, in that order; an index may come more than once."""
         indices = np.asarray(indices, dtype=np.int64)
 
@@ -145,7 +146,7 @@ class RelationRecords:
             relation_ptr=relation_ptr,
         )
 
-    def keep_relations(self, keep: Bool[np.ndarray, " h"]) -> Self:
+    def keep_relations(self, keep: Bool[np.ndarray, " h"]) -> "RelationRecords":
         """The same images and boxes with only the relations where `keep` is true."""
         counts = np.concatenate([[0], np.cumsum(keep)])
         return dataclasses.replace(
@@ -153,7 +154,7 @@ class RelationRecords:
         )
 
     @classmethod
-    def from_annotations(cls, annotations: Sequence[Annotation], sizes: Sequence[tuple[int, int]] = ()) -> Self:
+    def from_annotations(cls, annotations: Sequence[Annotation], sizes: Sequence[tuple[int, int]] = ()) -> "RelationRecords":
         """Packs a list of annotations; `sizes` are (height, width) per image, empty for unknown."""
 
         def flat(arrays: list[Tensor], width: tuple[int, ...], dtype: type) -> np.ndarray:
@@ -210,7 +211,7 @@ class RelationTarget:
     def __len__(self) -> int:
         return len(self.object_labels)
 
-    def to(self, *args: Any, **kwargs: Any) -> Self:
+    def to(self, *args: Any, **kwargs: Any) -> "RelationTarget":
         """A copy on another device."""
         return _map_tensors(self, lambda _, tensor: tensor.to(*args, **kwargs))
 
@@ -240,7 +241,7 @@ class RelationBatch:
     def __len__(self) -> int:
         return len(self.images)
 
-    def to(self, *args: Any, **kwargs: Any) -> Self:
+    def to(self, *args: Any, **kwargs: Any) -> "RelationBatch":
         """A copy whose images, mask and targets are on another device."""
         return dataclasses.replace(
             self,
@@ -249,7 +250,7 @@ class RelationBatch:
             targets=[target.to(*args, **kwargs) for target in self.targets],
         )
 
-    def pin_memory(self) -> Self:
+    def pin_memory(self) -> "RelationBatch":
         """A copy in page-locked memory; called by the loader."""
         return dataclasses.replace(
             self,
@@ -278,7 +279,7 @@ class TextFeatures:
         """Number of relation texts."""
         return len(self.pooled) - self.num_objects
 
-    def detach(self) -> Self:
+    def detach(self) -> "TextFeatures":
         """The same features without their graph, for caches."""
         return dataclasses.replace(self, pooled=self.pooled.detach())
 
@@ -360,7 +361,7 @@ class PairPredictions:
     def __len__(self) -> int:
         return len(self.object_labels)
 
-    def to(self, *args: Any, **kwargs: Any) -> Self:
+    def to(self, *args: Any, **kwargs: Any) -> "PairPredictions":
         """A copy on another device."""
         return _map_tensors(self, lambda _, tensor: tensor.to(*args, **kwargs))
 
@@ -424,11 +425,11 @@ class Triplets:
                 object_box=tuple(self.object_boxes[row].tolist()),
             )
 
-    def top(self, k: int) -> Self:
+    def top(self, k: int) -> "Triplets":
         """The k best."""
         return _map_tensors(self, lambda _, tensor: tensor[:k])
 
-    def filter(self, min_score: float) -> Self:
+    def filter(self, min_score: float) -> "Triplets":
         """Those with at least `min_score`."""
         keep = self.scores >= min_score
         return _map_tensors(self, lambda _, tensor: tensor[keep])

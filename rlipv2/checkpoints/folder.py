@@ -157,7 +157,9 @@ def _check_targets(config: Any, source: str) -> None:
 def _existing(folder: Path, name: str) -> Path:
     if not (folder / name).is_file():
         have = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else "no such folder"
-        raise FileNotFoundError(f"{folder / name}: missing; a weight folder holds {WEIGHTS} and {CONFIG} (found: {have})")
+        raise FileNotFoundError(
+            f"{folder / name}: missing; a weight folder holds {WEIGHTS} and {CONFIG} (found: {have})"
+        )
     return folder / name
 
 

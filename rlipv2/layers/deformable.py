@@ -192,12 +192,8 @@ class DeformableDecoderLayer(nn.Module):
         positioned = queries + position
         if attention_mask is not None:
             attention_mask = attention_mask.repeat_interleave(self.self_attention.num_heads, dim=0)
-        update, _ = self.self_attention(
-            positioned, positioned, queries, attn_mask=attention_mask, need_weights=False
-        )
+        update, _ = self.self_attention(positioned, positioned, queries, attn_mask=attention_mask, need_weights=False)
         queries = self.self_attention_norm(queries + F.dropout(update, self.dropout, self.training))
-        update = self.cross_attention(
-            queries + position, reference, memory, shapes=shapes, padding_mask=padding_mask
-        )
+        update = self.cross_attention(queries + position, reference, memory, shapes=shapes, padding_mask=padding_mask)
         queries = self.cross_attention_norm(queries + F.dropout(update, self.dropout, self.training))
         return self.feedforward_norm(queries + self.feedforward(queries))

@@ -105,7 +105,13 @@ def run_hico(options: argparse.Namespace) -> None:
                 file=sys.stderr,
             )
         result = evaluate(predictions, labels, rules)
-        num_images = len(predictions)
+        num_images, num_others = len(predictions), predictions.num_other_subjects
+    if num_others:
+        print(
+            f"note: {options.predictions}: {num_others} pairs do not count, because the label of their subject "
+            "is not 0 (person)",
+            file=sys.stderr,
+        )
     print(as_table(result, rules, labels.rare, splits, num_images=num_images))
     if options.json is not None:
         files = {"predictions": str(options.predictions), "ground_truth": str(options.ground_truth)}

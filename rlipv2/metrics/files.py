@@ -7,13 +7,17 @@ are mapped here by their place in the archive; compressed ones are unpacked whil
 import mmap
 import struct
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import Any, cast
 
 import numpy as np
+
+# What zipfile raises for archives that are cut off, damaged, encrypted or compressed in an unknown way.
+_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError)
 
 
 class EvaluationFileError(ValueError):
@@ -33,6 +37,8 @@ class _Member:
 class ArrayFile:
     """The arrays of an .npz file; use as a context manager.
 
+    Checksums are verified for compressed members only, as mapping reads no more than it needs.
+
     Raises:
         EvaluationFileError: file missing, a folder, empty, a Git LFS pointer, not a zip archive, cut off,
             or an array that is pickled, damaged or in column order.
@@ -48,7 +54,7 @@ class ArrayFile:
             self._members = {member.name: member for member in map(self._read_header, self._zip.infolist())}
             if any(member.offset is not None for member in self._members.values()):
                 self._mapping = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
-        except (zipfile.BadZipFile, struct.error, EOFError, OSError) as error:
+        except (*_DAMAGE, struct.error) as error:
             self._file.close()
             raise EvaluationFileError(
                 f"{self.path}: not a complete .npz archive ({error}); it was probably cut off while it was written "
@@ -58,7 +64,7 @@ class ArrayFile:
             self._file.close()
             raise
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "ArrayFile":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -110,7 +116,7 @@ class ArrayFile:
             for start in range(0, max(length, 1), step):
                 count = min(step, length - start)
                 yield {member.name: self._read(member, start, count, streams.get(member.name)) for member in members}
-        except (zipfile.BadZipFile, EOFError, OSError) as error:
+        except _DAMAGE as error:
             raise EvaluationFileError(
                 f"{self.path}: {error}; the archive is damaged, write or copy it again"
             ) from error
@@ -118,7 +124,7 @@ class ArrayFile:
             for stream in streams.values():
                 stream.close()
 
-    def _read(self, member: _Member, start: int, count: int, stream: IO[bytes] | None) -> np.ndarray:
+    def _read(self, member: _Member, start: int, count: int, stream: zipfile.ZipExtFile | None) -> np.ndarray:
         shape = (count, *member.shape[1:]) if member.shape else ()
         size = prod(shape) * member.dtype.itemsize
         if stream is None:
@@ -133,8 +139,8 @@ class ArrayFile:
         values = data.view(member.dtype).reshape(shape)
         return values.astype(member.dtype.newbyteorder("="), copy=False)
 
-    def _open(self, member: _Member) -> IO[bytes]:
-        stream = self._zip.open(member.name + ".npy")
+    def _open(self, member: _Member) -> zipfile.ZipExtFile:
+        stream = cast(zipfile.ZipExtFile, self._zip.open(member.name + ".npy"))
         stream.read(member.header_bytes)
         return stream
 
@@ -194,7 +200,7 @@ def _check_is_archive(path: Path) -> None:
         raise EvaluationFileError(f"{path}: no .npz archive but {hint}; write it with numpy.savez")
 
 
-def _read_exactly(stream: IO[bytes], size: int, name: str) -> bytes:
+def _read_exactly(stream: zipfile.ZipExtFile, size: int, name: str) -> bytes:
     data = stream.read(size)
     if len(data) != size:
         raise EOFError(f"{name} ends early")

@@ -5,7 +5,6 @@ shapes: i images, q pairs predicted, r relations, k ranked detections, h pairs l
 """
 
 from dataclasses import dataclass
-from typing import Self
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
@@ -25,19 +24,17 @@ class TripletTable:
         ValueError: not a table of two columns, a row twice, or numbers out of range.
     """
 
-    def __init__(
-        self, hois: Shaped[np.ndarray, "c 2"], num_relations: int | None = None, num_objects: int | None = None
-    ) -> None:
+    def __init__(self, hois: np.ndarray, num_relations: int | None = None, num_objects: int | None = None) -> None:
         hois = np.asarray(hois)
         if hois.ndim != 2 or hois.shape[1] != 2 or not len(hois) or hois.dtype.kind not in "iu":
-            raise ValueError(f"hois: expected whole numbers of shape (classes, 2), got {hois.dtype} {hois.shape}")
+            raise ValueError(f"expected whole numbers of shape (classes, 2), got {hois.dtype} {hois.shape}")
         self.hois = hois.astype(np.int64)
         self.num_relations = num_relations or int(hois[:, 0].max()) + 1
         self.num_objects = num_objects or int(hois[:, 1].max()) + 1
         if hois.min() < 0 or (self.hois >= (self.num_relations, self.num_objects)).any():
-            raise ValueError(f"hois: numbers must lie in 0..{self.num_relations - 1} and 0..{self.num_objects - 1}")
+            raise ValueError(f"relations must lie in 0..{self.num_relations - 1}, objects in 0..{self.num_objects - 1}")
         if len(np.unique(self.hois, axis=0)) != len(hois):
-            raise ValueError("hois: a (relation, object) combination is listed twice")
+            raise ValueError("a combination is listed twice")
         self.class_ids = np.full((self.num_relations, self.num_objects), -1, np.int64)
         self.class_ids[self.hois[:, 0], self.hois[:, 1]] = np.arange(len(hois))
         counts = np.bincount(self.hois[:, 1], minlength=self.num_objects)
@@ -71,8 +68,8 @@ class Detections:
     def __len__(self) -> int:
         return len(self.scores)
 
-    def keep(self, rows: Bool[np.ndarray, " k"]) -> Self:
-        """Those where `rows` is true."""
+    def take(self, rows: Shaped[np.ndarray, " j"]) -> "Detections":
+        """Those where `rows` is true, or with the numbers `rows`."""
         return type(self)(**{name: values[rows] for name, values in vars(self).items()})
 
 
@@ -86,20 +83,20 @@ class GroundTruth:
 
     boxes: Float[np.ndarray, "n 4"]
     labels: Int[np.ndarray, " n"]
-    box_ptr: Int[np.ndarray, " i+1"]
+    box_ptr: Int[np.ndarray, " p"]
     relations: Int[np.ndarray, "h 3"]
-    relation_ptr: Int[np.ndarray, " i+1"]
+    relation_ptr: Int[np.ndarray, " p"]
 
     def __len__(self) -> int:
         return len(self.box_ptr) - 1
 
-    def select(self, images: Int[np.ndarray, " j"]) -> Self:
+    def select(self, images: Int[np.ndarray, " j"]) -> "GroundTruth":
         """The images with these positions, in this order."""
         boxes, box_ptr = _select_rows(self.box_ptr, images)
         relations, relation_ptr = _select_rows(self.relation_ptr, images)
         return type(self)(self.boxes[boxes], self.labels[boxes], box_ptr, self.relations[relations], relation_ptr)
 
-    def slice(self, start: int, stop: int) -> Self:
+    def slice(self, start: int, stop: int) -> "GroundTruth":
         """The images from `start` up to `stop`, without copying."""
         boxes = slice(self.box_ptr[start], self.box_ptr[stop])
         relations = slice(self.relation_ptr[start], self.relation_ptr[stop])
@@ -124,7 +121,7 @@ class LabelledPairs:
     relations: Int[np.ndarray, " h"]
 
     @classmethod
-    def from_ground_truth(cls, truth: GroundTruth) -> Self:
+    def from_ground_truth(cls, truth: GroundTruth) -> "LabelledPairs":
         """One row per relation, in annotation order."""
         images = np.repeat(np.arange(len(truth)), np.diff(truth.relation_ptr))
         subjects = truth.box_ptr[images] + truth.relations[:, 0]
@@ -140,8 +137,8 @@ class LabelledPairs:
 
 
 def _select_rows(
-    ptr: Int[np.ndarray, " i+1"], images: Int[np.ndarray, " j"]
-) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " j+1"]]:
+    ptr: Int[np.ndarray, " p"], images: Int[np.ndarray, " j"]
+) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " s"]]:
     lengths = np.diff(ptr)[images]
     new_ptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     return np.repeat(ptr[:-1][images] - new_ptr[:-1], lengths) + np.arange(new_ptr[-1]), new_ptr

@@ -3,7 +3,7 @@
 import dataclasses
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal, Protocol, Self
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from rlipv2.metrics.hico_protocol import HICOProtocol, HICOResult, Matches, matc
 from rlipv2.structures import Annotation, PairPredictions, RelationRecords
 
 
+@runtime_checkable
 class Vocabulary(Protocol):
     """What `HICODetMAP.from_vocabulary` reads of `rlipv2.vocabularies.HICOVocabulary`."""
 
@@ -43,7 +44,7 @@ class HICODetMAP(Metric):
       without prefix and the others under `rlipv2/`.
 
     Args:
-        hois: rows (relation, object), one per class.
+        hois: rows (relation, object), one per class; checked here, as `rare` and `unseen` are.
         rare: classes with fewer than 10 training instances.
         unseen: classes that zero-shot training did not show.
         protocol: whose figures have no prefix.
@@ -78,9 +79,9 @@ class HICODetMAP(Metric):
     def __init__(
         self,
         *,
-        hois: Shaped[np.ndarray, "c 2"],
-        rare: Bool[np.ndarray, " c"],
-        unseen: Bool[np.ndarray, " c"] | None = None,
+        hois: np.ndarray,
+        rare: np.ndarray,
+        unseen: np.ndarray | None = None,
         protocol: Literal["rlipv2", "matlab"] = "rlipv2",
         person: int = 0,
         top_k: int | None = 100,
@@ -97,7 +98,10 @@ class HICODetMAP(Metric):
         super().__init__(**kwargs)
         if protocol not in ("rlipv2", "matlab"):
             raise ValueError(f"protocol={protocol!r}: expected 'rlipv2' or 'matlab'")
-        self.table = TripletTable(np.asarray(hois))
+        try:
+            self.table = TripletTable(np.asarray(hois))
+        except ValueError as error:
+            raise ValueError(f"hois: {error}; rows are (relation, object)") from error
         self.rare = _class_mask("rare", rare, len(self.table))
         self.unseen = None if unseen is None else _class_mask("unseen", unseen, len(self.table))
         self.protocol, self.person = protocol, person
@@ -118,7 +122,7 @@ class HICODetMAP(Metric):
         self._append_nothing()
 
     @classmethod
-    def from_vocabulary(cls, vocabulary: Vocabulary, *, split: str | None = None, **options: Any) -> Self:
+    def from_vocabulary(cls, vocabulary: Vocabulary, *, split: str | None = None, **options: Any) -> "HICODetMAP":
         """The metric for the classes of `rlipv2.vocabularies.load("hico")`.
 
         Args:
@@ -246,7 +250,7 @@ class HICODetMAP(Metric):
             return parts[0]
         columns = zip(*(vars(part).values() for part in parts), strict=True)
         merged = Detections(*map(np.concatenate, columns))
-        return merged.keep(np.argsort(merged.images, kind="stable"))
+        return merged.take(np.argsort(merged.images, kind="stable"))
 
     def _ranked_stack(self, predictions: Sequence[PairPredictions]) -> Detections:
         stack = {
@@ -303,7 +307,7 @@ def detections_on_device(
     return Detections(*(column.cpu().numpy() for column in columns))
 
 
-def _class_mask(name: str, mask: Bool[np.ndarray, " c"], num_classes: int) -> Bool[np.ndarray, " c"]:
+def _class_mask(name: str, mask: np.ndarray, num_classes: int) -> Bool[np.ndarray, " c"]:
     mask = np.asarray(mask)
     if mask.dtype != bool or mask.shape != (num_classes,):
         raise ValueError(f"{name}: expected {num_classes} booleans, one per class, got {mask.dtype} {mask.shape}")

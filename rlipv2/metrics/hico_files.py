@@ -18,7 +18,7 @@ Ground truth (.npz), image i owns `boxes[box_ptr[i]:box_ptr[i + 1]]` and `hois[h
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn, Protocol
+from typing import NoReturn, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Int, Shaped
@@ -30,6 +30,7 @@ from rlipv2.metrics.hico_protocol import HICOProtocol, HICOResult, Matches, matc
 _KINDS = {"f": "floats", "iu": "whole numbers", "fiu": "numbers", "b": "booleans"}
 
 
+@runtime_checkable
 class Records(Protocol):
     """What `GroundTruthFile.from_records` reads of `rlipv2.structures.RelationRecords`."""
 
@@ -170,12 +171,15 @@ class GroundTruthFile:
             advice = "subjects must be persons (0) and the combination a row of the class table"
             self._fail(images[row], "hois", truth.relations[row].tolist(), problem, advice)
 
-    def _fail(self, image: int, field: str, value: object, problem: str, advice: str) -> NoReturn:
-        _fail(self.path, int(image), self.image_ids[image], field, value, problem, advice)
+    def _fail(self, image: int | np.integer, field: str, value: object, problem: str, advice: str) -> NoReturn:
+        _fail(self.path, int(image), int(self.image_ids[image]), field, value, problem, advice)
 
 
 class PredictionFile:
     """The predictions of all images of a ground truth, in the layout of this module.
+
+    Attributes:
+        num_other_subjects: pairs read so far whose subject is no person (0); they have no class.
 
     Raises:
         EvaluationFileError: a missing or misshapen array, images that are unknown, repeated or missing.
@@ -184,6 +188,7 @@ class PredictionFile:
     def __init__(self, path: str | Path, labels: GroundTruthFile) -> None:
         self._file = ArrayFile(path)
         self.path = self._file.path
+        self.num_other_subjects = 0
         try:
             self.num_objects, self.num_relations = labels.table.num_objects, labels.table.num_relations
             self._check_shapes()
@@ -217,7 +222,9 @@ class PredictionFile:
         for run, rows in enumerate(self._file.rows(names, step)):
             if len(rows["labels"]):
                 self._check_values(rows, run * step)
-                yield _rank_rows(rows, table, top_k)
+                subjects = np.take_along_axis(rows["labels"], rows["sub_ids"].astype(np.int64), axis=1)
+                self.num_other_subjects += int(np.count_nonzero(subjects))
+                yield _rank_rows(rows, subjects, table, top_k)
 
     def _check_shapes(self) -> None:
         shapes = _check_layout(
@@ -281,8 +288,8 @@ class PredictionFile:
         place = f"{field}[{', '.join(str(index) for index in at[1:])}]"
         self._fail(start + int(at[0]), place, values[tuple(at)], problem, advice)
 
-    def _fail(self, record: int, field: str, value: object, problem: str, advice: str) -> NoReturn:
-        _fail(self.path, int(record), self.image_ids[record], field, value, problem, advice)
+    def _fail(self, record: int | np.integer, field: str, value: object, problem: str, advice: str) -> NoReturn:
+        _fail(self.path, int(record), int(self.image_ids[record]), field, value, problem, advice)
 
 
 def evaluate(
@@ -299,16 +306,17 @@ def evaluate(
     return summarise(Matches.concatenate(parts), len(labels.table), protocol)
 
 
-def _rank_rows(rows: dict[str, np.ndarray], table: TripletTable, top_k: int | None) -> Detections:
+def _rank_rows(
+    rows: dict[str, np.ndarray], subject_labels: np.ndarray, table: TripletTable, top_k: int | None
+) -> Detections:
     subjects, objects = rows["sub_ids"].astype(np.int64), rows["obj_ids"].astype(np.int64)
-    labels = rows["labels"].astype(np.int64)
     scores = rows["verb_scores"].astype(np.float32, copy=False)
     return ranked_detections(
         scores,
         table,
         top_k,
-        subject_labels=np.take_along_axis(labels, subjects, axis=1),
-        object_labels=np.take_along_axis(labels, objects, axis=1),
+        subject_labels=subject_labels.astype(np.int64),
+        object_labels=np.take_along_axis(rows["labels"], objects, axis=1).astype(np.int64),
         subject_boxes=np.take_along_axis(rows["boxes"], subjects[..., None], axis=1).astype(np.float32, copy=False),
         object_boxes=np.take_along_axis(rows["boxes"], objects[..., None], axis=1).astype(np.float32, copy=False),
     )

@@ -8,7 +8,7 @@ import dataclasses
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
@@ -89,11 +89,11 @@ class Matches:
     images: Int[np.ndarray, "i 4"]
 
     @classmethod
-    def concatenate(cls, parts: "list[Matches]") -> Self:
+    def concatenate(cls, parts: "list[Matches]") -> "Matches":
         """All images of `parts` one after the other; `parts` must not be empty."""
         return cls(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in dataclasses.fields(cls)))
 
-    def unique(self) -> Self:
+    def unique(self) -> "Matches":
         """Every image once, its first occurrence, in order of dataset indices.
 
         Results then depend neither on the number of processes nor on the order of images; what a
@@ -149,11 +149,11 @@ def match_images(
             f"{labelled.object_labels[wrong[0]]}) is none of the {len(table)} classes; check the label space"
         )
     if protocol.nms:
-        detections = detections.keep(_survivors(detections, table, protocol))
+        detections = detections.take(_survivors(detections, table, protocol))
     num_filtered = np.bincount(detections.images, minlength=len(truth))
     classes = table.class_ids[detections.relations, detections.object_labels]
     known_class = (classes >= 0) & (detections.subject_labels == person)
-    detections, classes = detections.keep(known_class), classes[known_class]
+    detections, classes = detections.take(known_class), classes[known_class]
     images = np.stack(
         [
             indices,
@@ -294,7 +294,7 @@ def summarise(matches: Matches, num_classes: int, protocol: HICOProtocol) -> HIC
 def _per_class(
     positive: Bool[np.ndarray, " k"],
     counted: Bool[np.ndarray, " k"],
-    ptr: Int[np.ndarray, " c+1"],
+    ptr: Int[np.ndarray, " p"],
     num_labelled: Int[np.ndarray, " c"],
     levels: Float[np.ndarray, " t"] | None,
 ) -> ClassFigures:

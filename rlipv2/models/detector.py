@@ -37,6 +37,8 @@ class RelationDetector(nn.Module, ModelHubMixin, library_name="rlipv2", tags=["r
         subject_class: also predict the class of subjects.
         text_padding_mask: `official` hides, in training only, the labels whose pooled features sum to
             0 or less from the language layers (meant to find padding; docs/parity.md, Q4); `none` hides none.
+        text_per_layer: decoder layer k is classified with the texts of fusion stage k (official
+            `lang_aux_loss`, on in all recipes); false: all layers with the texts of the last stage.
         denoising: extra queries in training, or null (published).
         dense: auxiliary heads on image tokens in training, or null (published).
 
@@ -58,16 +60,22 @@ class RelationDetector(nn.Module, ModelHubMixin, library_name="rlipv2", tags=["r
         num_levels: int = 4,
         subject_class: bool = True,
         text_padding_mask: Literal["official", "none"] = "official",
+        text_per_layer: bool = True,
         denoising: DenoisingQueries | None = None,
         dense: DenseHeads | None = None,
     ) -> None:
         super().__init__()
         if encoder.text_dim != text_encoder.dim:
             raise ValueError(f"encoder.text_dim={encoder.text_dim}, but the text encoder gives {text_encoder.dim}")
-        if encoder.num_fusions != len(entity_decoder.layers):
+        if text_per_layer and encoder.num_fusions != len(entity_decoder.layers):
             raise ValueError(
-                f"{encoder.num_fusions} fusion stages but {len(entity_decoder.layers)} decoder layers: "
-                "layer k is classified with the texts of stage k, so both numbers must agree"
+                f"{encoder.num_fusions} fusion stages but {len(entity_decoder.layers)} decoder layers: with "
+                "text_per_layer layer k is classified with the texts of stage k, so both numbers must agree"
+            )
+        if len(entity_decoder.layers) != len(relation_decoder.layers):
+            raise ValueError(
+                f"{len(entity_decoder.layers)} entity but {len(relation_decoder.layers)} relation decoder layers: "
+                "losses are taken layer by layer, so both numbers must agree"
             )
         if text_padding_mask not in ("official", "none"):
             raise ValueError(f"text_padding_mask={text_padding_mask!r}: expected official or none")
@@ -82,7 +90,7 @@ class RelationDetector(nn.Module, ModelHubMixin, library_name="rlipv2", tags=["r
         self.relation_decoder = relation_decoder
         self.head = TextMatchingHead(encoder.dim, subject_class=subject_class)
         self.denoising, self.dense = denoising, dense
-        self.text_padding_mask = text_padding_mask
+        self.text_padding_mask, self.text_per_layer = text_padding_mask, text_per_layer
         self.config: dict[str, Any] | None = None
         self.label_space: LabelSpace | None = None
         self._text_cache: dict[LabelSpace, tuple[tuple[int, ...], TextFeatures]] = {}
@@ -151,7 +159,11 @@ class RelationDetector(nn.Module, ModelHubMixin, library_name="rlipv2", tags=["r
         entities = self.entity_decoder(queries, memory, pyramid, None if mask is None else mask.repeat(1, 2, 2))
         relations = self.relation_decoder(queries, entities, memory, pyramid, mask)
         subject_logits, object_logits, relation_logits = self.head(
-            entities.subjects, entities.objects, relations, fused_texts, texts.num_objects
+            entities.subjects,
+            entities.objects,
+            relations,
+            fused_texts if self.text_per_layer else fused_texts[-1:],
+            texts.num_objects,
         )
         output = RelationOutput(
             object_logits=object_logits,

@@ -6,7 +6,7 @@ over levels and points of `weight * bilinear(value_level, location)`, with zeros
 """
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -24,9 +24,9 @@ class SamplingBackend(Protocol):
 
 _BACKENDS: dict[str, SamplingBackend] = {}
 
-# Queries per slice of the gather backend when no graph is recorded: its index and weight tables then
-# stay in the processor's cache (2,048 x 8 heads x 64 corners are 4 MB each).
-_QUERIES_PER_SLICE = 1024
+# Queries per call of the gather backend when no graph is recorded: its index and weight tables then stay
+# in the processor's cache (1,024 x 8 heads x 64 corners are 2 MB each).
+_QUERIES_PER_CALL = 1024
 
 
 def register_backend(name: str) -> Callable[[SamplingBackend], SamplingBackend]:
@@ -98,56 +98,64 @@ def sample_with_gather(value: Tensor, shapes: Shapes, locations: Tensor, weights
     """
     batch, _, heads, channels = value.shape
     queries = locations.shape[1]
-    rows, table = _framed_rows(value, shapes)
+    rows, levels = _framed_rows(value, shapes)
+    flat_locations, flat_weights = locations.flatten(0, 1), weights.flatten(0, 1)
+    # First row of each query's image and of each head.
+    start = torch.arange(batch, dtype=torch.int32, device=value.device) * (rows.shape[0] // batch)
+    start = start.repeat_interleave(queries)[:, None] + torch.arange(heads, dtype=torch.int32, device=value.device)
     recording = torch.is_grad_enabled() and (value.requires_grad or locations.requires_grad or weights.requires_grad)
-    step = queries if recording else _QUERIES_PER_SLICE
     outputs = []
-    for image in range(batch):
-        for start in range(0, queries, step):
-            part = slice(start, start + step)
-            index, weight = _corners(locations[image, part], weights[image, part], table, heads)
-            outputs.append(
-                F.embedding_bag(
-                    index.flatten(0, 1), rows[image], mode="sum", per_sample_weights=weight.flatten(0, 1).to(rows.dtype)
-                )
-            )
+    step = len(flat_locations) if recording else _QUERIES_PER_CALL
+    for first in range(0, len(flat_locations), step):
+        part = slice(first, first + step)
+        index, weight = _corners(flat_locations[part], flat_weights[part], levels, start[part])
+        outputs.append(F.embedding_bag(index, rows, mode="sum", per_sample_weights=weight))
     return torch.cat(outputs).view(batch, queries, heads * channels)
 
 
-def _framed_rows(value: Tensor, shapes: Shapes) -> tuple[Tensor, Tensor]:
-    """Values as rows (image, token x head, channels) with a frame of zeros around every level.
+class _Levels(NamedTuple):
+    """Geometry of the framed maps, one row per level, shaped to broadcast over (queries, heads, levels, points)."""
+
+    size: Tensor  # width, height
+    row_length: Tensor
+    first_row: Tensor  # of the token at column 0 and row 0 within the image
+
+
+def _framed_rows(value: Tensor, shapes: Shapes) -> tuple[Tensor, _Levels]:
+    """Values as rows (image x token x head, channels), with a frame of zeros around every level.
 
     The frame is one token wide above and left, two below and right: a clamped location may touch
-    column W and its neighbour. Also returns per level: height, width, framed width, first framed token.
+    column W and its right neighbour.
     """
     batch, _, heads, channels = value.shape
-    parts, table, first = [], [], 0
-    for (height, width), part in zip(
-        shapes, value.split([height * width for height, width in shapes], dim=1), strict=True
-    ):
-        framed = F.pad(part.view(batch, height, width, heads * channels), (0, 0, 1, 2, 1, 2))
-        parts.append(framed.flatten(1, 2))
-        table.append([height, width, width + 3, first])
-        first += (height + 3) * (width + 3)
-    rows = torch.cat(parts, dim=1).view(batch, first * heads, channels)
-    return rows, torch.tensor(table, device=value.device)
+    parts, row_lengths, first_rows, tokens = [], [], [], 0
+    maps = value.flatten(2).split([height * width for height, width in shapes], dim=1)
+    for (height, width), part in zip(shapes, maps, strict=True):
+        parts.append(F.pad(part.unflatten(1, (height, width)), (0, 0, 1, 2, 1, 2)).flatten(1, 2))
+        row_lengths.append((width + 3) * heads)
+        first_rows.append((tokens + width + 4) * heads)
+        tokens += (height + 3) * (width + 3)
+    size = torch.tensor([(width, height) for height, width in shapes], dtype=value.dtype, device=value.device)
+    integers = torch.tensor([row_lengths, first_rows], dtype=torch.int32, device=value.device)
+    levels = _Levels(size.view(len(shapes), 1, 2), *integers.view(2, len(shapes), 1))
+    return torch.cat(parts, dim=1).view(batch * tokens * heads, channels), levels
 
 
-def _corners(locations: Tensor, weights: Tensor, table: Tensor, heads: int) -> tuple[Tensor, Tensor]:
-    """Row numbers and weights (queries, heads, 4 corners x levels x points) of the bilinear neighbours."""
-    height, width, framed_width, first = (column.view(-1, 1) for column in table.unbind(1))
-    x = (locations[..., 0] * width - 0.5).clamp(min=-1).minimum(width.to(locations.dtype))
-    y = (locations[..., 1] * height - 0.5).clamp(min=-1).minimum(height.to(locations.dtype))
-    with torch.no_grad():
-        left, top = x.floor(), y.floor()
-    right_part, lower_part = x - left, y - top
+def _corners(locations: Tensor, weights: Tensor, levels: _Levels, start: Tensor) -> tuple[Tensor, Tensor]:
+    """Row numbers and weights (queries x heads, 4 corners x levels x points) of the bilinear neighbours."""
+    position = torch.clamp(locations * levels.size - 0.5, min=-torch.ones_like(levels.size), max=levels.size)
+    corner = position.detach().floor()
+    right, lower = (position - corner).unbind(-1)
+    column, row = corner.int().unbind(-1)
     # int32 halves the memory traffic; embedding_bag takes it as it is.
-    token = (top.int() + 1) * framed_width.int() + (left.int() + 1) + first.int()
-    row = token * heads + torch.arange(heads, dtype=torch.int32, device=locations.device).view(-1, 1, 1)
-    below = (framed_width * heads).int()
-    index = torch.stack([row, row + heads, row + below, row + below + heads], dim=2)
-    lower, upper = weights * lower_part, weights * (1 - lower_part)
-    corner = torch.stack(
-        [upper * (1 - right_part), upper * right_part, lower * (1 - right_part), lower * right_part], dim=2
+    heads = start.shape[1]
+    upper_left = row * levels.row_length + column * heads + (levels.first_row + start[:, :, None, None])
+    below = upper_left + levels.row_length
+    index = torch.stack([upper_left, upper_left + heads, below, below + heads], dim=2)
+    lower_weight = weights * lower
+    upper_weight = weights - lower_weight
+    upper_right, lower_right = upper_weight * right, lower_weight * right
+    corner_weights = torch.stack(
+        [upper_weight - upper_right, upper_right, lower_weight - lower_right, lower_right], dim=2
     )
-    return index.flatten(2), corner.flatten(2)
+    return index.flatten(2).flatten(0, 1), corner_weights.flatten(2).flatten(0, 1)

@@ -14,7 +14,7 @@ def test_pixel_iou_counts_the_last_pixel() -> None:
 
 
 def test_continuous_iou_does_not() -> None:
-    assert pixel_iou(boxes([0, 0, 10, 10]), boxes([5, 0, 15, 10]), extent=0).tolist() == [np.float32(50 / 150)]
+    assert pixel_iou(boxes([0, 0, 10, 10]), boxes([5, 0, 15, 10]), extent=0.0).tolist() == [np.float32(50 / 150)]
 
 
 def test_one_common_column_counts_only_where_touching_is_allowed() -> None:
@@ -26,7 +26,7 @@ def test_one_common_column_counts_only_where_touching_is_allowed() -> None:
 @pytest.mark.parametrize("touching", [True, False])
 def test_boxes_apart_and_boxes_without_area_have_no_overlap(touching: bool) -> None:
     a, b = boxes([0, 0, 4, 4], [3, 3, 3, 3]), boxes([9, 9, 12, 12], [3, 3, 3, 3])
-    assert pixel_iou(a, b, extent=0, touching=touching).tolist() == [0, 0]
+    assert pixel_iou(a, b, extent=0.0, touching=touching).tolist() == [0, 0]
 
 
 def test_pairs_within_groups_are_all_ordered_pairs() -> None:
@@ -71,4 +71,4 @@ def test_no_detections_give_no_rows() -> None:
 
 def test_negative_exponents_are_refused() -> None:
     with pytest.raises(ValueError, match="must not be negative"):
-        pairwise_nms(np.zeros(0, np.int64), boxes(), boxes(), alpha=-1)
+        pairwise_nms(np.zeros(0, np.int64), boxes(), boxes(), alpha=-1.0)

@@ -1,0 +1,71 @@
+"""Reading JSON that was downloaded by hand, and writing files so that no half of one is ever found."""
+
+import hashlib
+import json
+import os
+import uuid
+from pathlib import Path
+from typing import Any
+
+from rlipv2.datasets.errors import AnnotationError, DatasetNotFoundError
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file.
+
+    Raises:
+        DatasetNotFoundError: no such file.
+        AnnotationError: empty, cut off, a web page or a Git LFS pointer instead of the data.
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise DatasetNotFoundError.missing("annotation file", path, "check the path") from None
+    start = content[:200].lstrip().lower()
+    if not start:
+        raise AnnotationError.in_file(path, "the file is empty", "download it again")
+    if start.startswith(b"version https://git-lfs"):
+        raise AnnotationError.in_file(
+            path,
+            "this is a Git LFS pointer, not the data",
+            "run `git lfs pull` where it comes from, then copy it again",
+        )
+    if start.startswith(b"<"):
+        raise AnnotationError.in_file(
+            path,
+            "this is a web page (HTML or XML), not JSON",
+            "open the link in a browser and download the file itself",
+        )
+    try:
+        return json.loads(content)
+    except UnicodeDecodeError as error:
+        raise AnnotationError.in_file(path, f"not text ({error})", "expected a JSON file in UTF-8") from None
+    except json.JSONDecodeError as error:
+        if not content.rstrip().endswith((b"]", b"}")):
+            wrong = f"the JSON is cut off after {len(content):,} bytes"
+            raise AnnotationError.in_file(path, wrong, "download it again and compare the size") from None
+        raise AnnotationError.in_file(path, f"not valid JSON ({error})", "download or convert it again") from None
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Writes JSON under a temporary name in the same folder and renames it: readers see all of it or nothing.
+
+    Several processes may write the same path at once; the last one to finish wins.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+    try:
+        with temporary.open("x", encoding="utf-8") as file:
+            json.dump(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def sha256(path: Path) -> str:
+    """Checksum of a file, for the metadata of what was made from it."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

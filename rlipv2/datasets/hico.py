@@ -1,0 +1,309 @@
+"""HICO-DET: human-object interactions, 80 objects, 117 verbs, 600 combinations of both."""
+
+import dataclasses
+import logging
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from rlipv2.datasets.errors import AnnotationError, DatasetNotFoundError
+from rlipv2.datasets.hico_readers import Kind, Shift, Split, read_annotations
+from rlipv2.datasets.hico_subsets import (
+    add_relation_noise,
+    drop_unseen,
+    few_shot,
+    out_of_range,
+    relation_images,
+)
+from rlipv2.datasets.images import read_image
+from rlipv2.structures import Annotation, LabelSpace, RelationRecords, Sample
+from rlipv2.vocabularies import HICOVocabulary, load
+
+logger = logging.getLogger(__name__)
+
+FOLDER = "hico_20160224_det"
+IMAGE_FOLDERS = {"train": "images/train2015", "test": "images/test2015"}
+# in the order in which annotations="auto" looks for them
+ANNOTATION_FILES: dict[Kind, dict[Split, tuple[str, ...]]] = {
+    "ppdm": {"train": ("annotations/trainval_hico.json",), "test": ("annotations/test_hico.json",)},
+    "hicodet_json": {
+        "train": ("instances_train2015.json", "annotations/instances_train2015.json"),
+        "test": ("instances_test2015.json", "annotations/instances_test2015.json"),
+    },
+    "mat": {
+        "train": ("anno_bbox.mat", "annotations/anno_bbox.mat"),
+        "test": ("anno_bbox.mat", "annotations/anno_bbox.mat"),
+    },
+}
+
+
+def find_root(root: str | Path) -> Path:
+    """The folder `hico_20160224_det`: `root` itself, or the folder of that name in it.
+
+    Raises:
+        DatasetNotFoundError: neither has an image folder; the message shows the layout.
+    """
+    root = Path(root).expanduser()
+    for folder in (root, root / FOLDER):
+        if (folder / "images").is_dir():
+            return folder
+    expected = root if root.name == FOLDER else root / FOLDER
+    raise DatasetNotFoundError(
+        f"{root}: HICO-DET not found. Nothing is downloaded here; unpack hico_20160224_det.tar.gz so that there are\n"
+        f"  {expected}/images/train2015/*.jpg and {expected}/images/test2015/*.jpg\n"
+        f"and one of these (published results are measured with the first; the last is part of the archive)\n"
+        f"  {expected}/annotations/trainval_hico.json and test_hico.json   (PPDM)\n"
+        f"  {expected}/instances_train2015.json and instances_test2015.json   (fredzzhang/hicodet)\n"
+        f"  {expected}/anno_bbox.mat   (the original release)\n"
+        f"see data/{FOLDER}/README.md"
+    )
+
+
+def find_annotations(root: Path, split: Split, annotations: str | Path = "auto") -> Path:
+    """The annotation file of a split: by kind, by path, or with "auto" the first of ppdm, hicodet_json, mat.
+
+    Raises:
+        DatasetNotFoundError: there is none; the message lists what was looked for.
+        ValueError: neither a kind nor a path.
+    """
+    if annotations != "auto" and annotations not in ANNOTATION_FILES:
+        if Path(annotations).suffix not in (".json", ".mat"):
+            known = ", ".join(map(repr, ("auto", *ANNOTATION_FILES)))
+            raise ValueError(f"annotations={str(annotations)!r}: expected one of {known}, or the path of a file")
+        return Path(annotations)
+    kinds: Sequence[Kind] = [kind for kind in ANNOTATION_FILES if annotations in ("auto", kind)]
+    candidates = [root / name for kind in kinds for name in ANNOTATION_FILES[kind][split]]
+    found = [path for path in candidates if path.is_file()]
+    if not found:
+        looked = "\n  ".join(map(str, candidates))
+        raise DatasetNotFoundError(
+            f"{root}: no annotations of the {split} split. Looked for\n  {looked}\nsee data/{FOLDER}/README.md"
+        )
+    if len(found) > 1:
+        logger.info("HICO-DET %s: %s is used, %s is not", split, found[0], ", ".join(map(str, found[1:])))
+    return found[0]
+
+
+class HICODet(Dataset[Sample]):
+    """Images of HICO-DET with their boxes and interactions, as `Sample`.
+
+    Evaluation (split "test") gives the records untouched. Training follows the official reader
+    (datasets/hico.py): an image with a relation to a box that does not exist is left out altogether,
+    images without relations stay, the first `max_boxes` boxes count, boxes are clamped to the image
+    and those without area are dropped with their relations. Everything left out is counted in `counts`
+    and logged.
+
+    Relations are rows (subject box, object box, verb). Labels are real ones: a subject is a person,
+    class 0. Published training sets every subject to class 1 in its targets instead; that is a choice
+    of the collate function, not of the dataset.
+
+    Args:
+        root: folder `hico_20160224_det`, or the one that holds it.
+        split: "train" or "test".
+        annotations: "auto" takes the first that exists of "ppdm", "hicodet_json", "mat"; or one of
+            these; or the path of a file, whose kind is told from its content.
+        transform: applied to every sample.
+        training: follow the rules of training; by default only for the split "train".
+        max_boxes: boxes of an image that count in training, in file order; `None` for all. Official:
+            the number of queries, 200, but 128 for full fine-tuning and unseen combinations.
+        shift: see `read_annotations`; without effect on PPDM files.
+        merge_iou: see `read_annotations`; without effect on PPDM files.
+        zero_shot: "uc_rf", "uc_nf", "uo" or "uv" drops the relations that this setting leaves unseen.
+        few_shot_percent: 1 or 10 keeps so many percent of the images.
+        few_shot_file: the published list; by default `annotations/trainval_hico_<p>percent.json` if it
+            exists, else the subset is drawn from `few_shot_seed`.
+        few_shot_seed: seed of the draw.
+        cache_dir: where a drawn subset is stored; by default the folder `cache` in `root`.
+        relation_noise: probability with which a verb is replaced by another one.
+        noise_seed: seed of the replacement.
+        vocabulary: other names or prompts than those of `vocabularies.load("hico")`.
+
+    Attributes:
+        records: the annotations in flat arrays, after all of the above but the clamping.
+        annotation_file: the file they came from.
+        counts: what was read, skipped and dropped.
+
+    Raises:
+        DatasetNotFoundError: folder, annotations or images are not there.
+        AnnotationError: the annotations cannot be used; names the record.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        split: Split = "train",
+        *,
+        annotations: str | Path = "auto",
+        transform: Callable[[Sample], Sample] | None = None,
+        training: bool | None = None,
+        max_boxes: int | None = 200,
+        shift: Shift = "ppdm",
+        merge_iou: int | float | Literal["ppdm"] | None = "ppdm",
+        zero_shot: str | None = None,
+        few_shot_percent: int | float | None = None,
+        few_shot_file: str | Path | None = None,
+        few_shot_seed: int = 42,
+        cache_dir: str | Path | None = None,
+        relation_noise: int | float = 0.0,
+        noise_seed: int = 42,
+        vocabulary: HICOVocabulary | None = None,
+    ) -> None:
+        if split not in IMAGE_FOLDERS:
+            raise ValueError(f"split={split!r}: expected 'train' or 'test'")
+        if split == "test" and (few_shot_percent is not None or zero_shot is not None or relation_noise):
+            raise ValueError(
+                "few_shot_percent, zero_shot and relation_noise change training only; test is always whole"
+            )
+        if few_shot_file is not None and few_shot_percent is None:
+            raise ValueError("few_shot_file is given without few_shot_percent")
+        self.root = find_root(root)
+        self.split = split
+        self.training = split == "train" if training is None else training
+        self.transform = transform
+        self.vocabulary = vocabulary or load("hico")
+        self.image_folder = self.root / IMAGE_FOLDERS[split]
+        self.annotation_file = find_annotations(self.root, split, annotations)
+        self.counts: dict[str, int] = {}
+        records = read_annotations(
+            self.annotation_file, split, shift=shift, merge_iou=merge_iou, vocabulary=self.vocabulary
+        )
+        self.counts["images in file"] = len(records)
+        records = self._drop_broken(records)
+        if few_shot_percent is not None:
+            cache = self.root / "cache" if cache_dir is None else Path(cache_dir)
+            records = self._few_shot(
+                records, few_shot_percent, seed=few_shot_seed, published=few_shot_file, cache=cache
+            )
+        if zero_shot is not None:
+            seen = drop_unseen(records, self.vocabulary, zero_shot)
+            records = self._count("relations of unseen interactions", seen, records)
+        if relation_noise:
+            num_relations = len(self.vocabulary.verbs)
+            records = add_relation_noise(records, relation_noise, num_relations, seed=noise_seed)
+        if self.training and max_boxes is not None:
+            records = self._count("relations beyond max_boxes", first_boxes(records, max_boxes), records)
+        self.records = records
+        self._require_images()
+        self.counts |= {"images": len(records), "boxes": len(records.boxes), "relations": len(records.relations)}
+        described = ", ".join(f"{count:,} {what}" for what, count in self.counts.items())
+        logger.info("HICO-DET %s from %s: %s", split, self.annotation_file, described)
+
+    @property
+    def label_space(self) -> LabelSpace:
+        """The words that labels and relations count in."""
+        return self.vocabulary.label_space
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, index: int) -> Sample:
+        annotation = self.records[range(len(self))[index]]
+        image = read_image(self.image_folder / annotation.file_name)
+        height, width = image.shape[1:]
+        if self.training:
+            annotation = clamp_to_image(annotation, height, width)
+        sample = Sample(image, annotation, self.label_space, (height, width))
+        return sample if self.transform is None else self.transform(sample)
+
+    def _drop_broken(self, records: RelationRecords) -> RelationRecords:
+        """Leaves out images with relations to boxes that do not exist; outside of training that is an error."""
+        broken = out_of_range(records)
+        if not broken.any():
+            return records
+        images = np.unique(relation_images(records)[broken])
+        if self.training:
+            self.counts["images skipped for a relation to a missing box"] = len(images)
+            logger.warning(
+                "%s: %d images are skipped, a relation of theirs refers to a box they do not have; the first is %s",
+                self.annotation_file,
+                len(images),
+                records.file_names[images[0]],
+            )
+            return records.select(np.setdiff1d(np.arange(len(records)), images))
+        image, row = int(images[0]), int(np.flatnonzero(broken)[0])
+        raise AnnotationError.in_record(
+            self.annotation_file,
+            image,
+            records.file_names[image],
+            field="hoi_annotation",
+            value=records.relations[row, :2].tolist(),
+            wrong=f"the image has {int(np.diff(records.box_ptr)[image])} boxes",
+            todo="rows count from 0; evaluation cannot leave images out, so correct the record",
+            more=int(broken.sum()) - 1,
+        )
+
+    def _few_shot(
+        self, records: RelationRecords, percent: int | float, *, seed: int, published: str | Path | None, cache: Path
+    ) -> RelationRecords:
+        """The few-shot subset: the given list, else the published file where there is one, else drawn from the seed."""
+        usual = self.root / "annotations" / f"trainval_hico_{percent:g}percent.json"
+        if published is None and usual.is_file():
+            published = usual
+        return few_shot(
+            records,
+            percent,
+            seed=seed,
+            published=None if published is None else Path(published),
+            stored=cache / f"hico_fewshot_{percent:g}pct_seed{seed}.json",
+        )
+
+    def _count(self, what: str, records: RelationRecords, before: RelationRecords) -> RelationRecords:
+        self.counts[f"{what} dropped"] = len(before.relations) - len(records.relations)
+        return records
+
+    def _require_images(self) -> None:
+        if not self.image_folder.is_dir():
+            raise DatasetNotFoundError.missing(
+                "image folder", self.image_folder, f"see data/{FOLDER}/README.md for the layout"
+            )
+        missing = missing_images(self.image_folder, self.records.file_names)
+        if missing:
+            raise DatasetNotFoundError(
+                f"{self.image_folder}: {len(missing):,} of {len(self.records):,} images are missing "
+                f"({', '.join(missing[:5])}{', ...' if len(missing) > 5 else ''}); unpack the image archive fully, "
+                f"then run `python -m rlipv2.datasets check hico {self.root}`"
+            )
+
+
+def missing_images(folder: Path, file_names: Sequence[str]) -> list[str]:
+    """Those of the files that are not in the folder, in order; one listing instead of a look at each."""
+    present = set(os.listdir(folder))
+    return [name for name in dict.fromkeys(file_names) if name not in present and not (folder / name).is_file()]
+
+
+def first_boxes(records: RelationRecords, count: int) -> RelationRecords:
+    """The records with the first `count` boxes of each image and the relations among them.
+
+    Official: HICODetection, which cuts the annotations of a record at the number of queries.
+    """
+    if count < 1:
+        raise ValueError(f"max_boxes={count}: expected at least 1, or None for all")
+    lengths = np.diff(records.box_ptr)
+    if not len(lengths) or lengths.max() <= count:
+        return records
+    position = np.arange(len(records.boxes)) - np.repeat(records.box_ptr[:-1], lengths)
+    kept = position < count
+    box_ptr = np.concatenate([[0], np.cumsum(np.minimum(lengths, count))]).astype(np.int64)
+    records = records.keep_relations(np.asarray((records.relations[:, :2] < count).all(axis=1)))
+    return dataclasses.replace(records, boxes=records.boxes[kept], labels=records.labels[kept], box_ptr=box_ptr)
+
+
+def clamp_to_image(annotation: Annotation, height: int, width: int) -> Annotation:
+    """The annotation with boxes clamped to the image; those left without area go, with their relations."""
+    limits = torch.tensor([width, height, width, height], dtype=annotation.boxes_xyxy.dtype)
+    boxes = torch.minimum(annotation.boxes_xyxy.clamp(min=0), limits)
+    kept = (boxes[:, 2:] > boxes[:, :2]).all(dim=1)
+    rows = torch.cumsum(kept, 0) - 1
+    subjects, objects = annotation.relations[:, 0], annotation.relations[:, 1]
+    relations = annotation.relations[kept[subjects] & kept[objects]]
+    return dataclasses.replace(
+        annotation,
+        boxes_xyxy=boxes[kept],
+        labels=annotation.labels[kept],
+        relations=torch.cat([rows[relations[:, :2]], relations[:, 2:]], dim=1),
+    )

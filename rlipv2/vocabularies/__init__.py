@@ -1,0 +1,49 @@
+"""Class names, interaction tables and splits of the datasets, kept as JSON next to this file.
+
+`load("hico")` gives a `HICOVocabulary`, `load("coco")` an `ObjectVocabulary`; a path to a file of the
+same format gives whichever it holds.
+"""
+
+from pathlib import Path
+from typing import Literal, overload
+
+from rlipv2.vocabularies.coco import ObjectVocabulary
+from rlipv2.vocabularies.files import VocabularyError, read_vocabulary
+from rlipv2.vocabularies.hico import ZERO_SHOT_SETTINGS, HICOVocabulary
+
+__all__ = ["ZERO_SHOT_SETTINGS", "HICOVocabulary", "ObjectVocabulary", "VocabularyError", "load"]
+
+FILES = {"hico": "hico_det.json", "coco": "coco.json"}
+
+
+@overload
+def load(name: Literal["hico"], *, prompt: str = "raw", object_prompt: str = "raw") -> HICOVocabulary: ...
+@overload
+def load(name: Literal["coco"], *, prompt: str = "raw", object_prompt: str = "raw") -> ObjectVocabulary: ...
+@overload
+def load(name: str | Path, *, prompt: str = "raw", object_prompt: str = "raw") -> HICOVocabulary | ObjectVocabulary: ...
+
+
+def load(name: str | Path, *, prompt: str = "raw", object_prompt: str = "raw") -> HICOVocabulary | ObjectVocabulary:
+    """The vocabulary `name`: "hico", "coco" or the path of a file in the format rlipv2-vocab/1.
+
+    Args:
+        name: a name of the list above, or a path that ends in `.json`.
+        prompt: how a relation is worded for the text encoder. "raw" is the base form that RLIPv2 was
+            trained with ("sit on"), "ing" the participle ("sitting on"); anything with `{raw}` or `{ing}`
+            in it is a template ("a person {ing} something").
+        object_prompt: "raw" or a template with `{raw}` ("a photo of a {raw}"); objects have no `{ing}`.
+
+    Raises:
+        VocabularyError: unknown name, other format, or entries that contradict each other.
+        ValueError: a prompt that is neither a name nor a template, or that words two classes alike.
+    """
+    path = Path(name)
+    if path.suffix != ".json":
+        if str(name) not in FILES:
+            raise VocabularyError(f"unknown vocabulary {str(name)!r}; use one of {sorted(FILES)} or a path to a .json")
+        path = Path(__file__).parent / FILES[str(name)]
+    content = read_vocabulary(path)
+    if content.get("dataset") == "coco":
+        return ObjectVocabulary.from_content(content, path, object_prompt=object_prompt)
+    return HICOVocabulary.from_content(content, path, prompt=prompt, object_prompt=object_prompt)

@@ -1,0 +1,32 @@
+"""Cases shared by the tests of the metrics."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.metrics.hico_cases import SynthCase
+
+
+@pytest.fixture(scope="session")
+def synth() -> SynthCase:
+    return SynthCase.generate()
+
+
+@pytest.fixture(scope="session")
+def synth_files(synth: SynthCase, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Prediction and ground-truth file of the recorded case; not to be changed by a test."""
+    folder = tmp_path_factory.mktemp("synth")
+    np.savez(folder / "predictions.npz", **synth.prediction_arrays)
+    np.savez(folder / "ground_truth.npz", **synth.truth)
+    return folder / "predictions.npz", folder / "ground_truth.npz"
+
+
+@pytest.fixture(scope="session")
+def golden_eval_dir() -> Path:
+    """Folder with results recorded on real annotations, which are not part of this repository."""
+    folder = os.environ.get("RLIPV2_GOLDEN_EVAL_DIR")
+    if not folder:
+        pytest.skip("set RLIPV2_GOLDEN_EVAL_DIR to the folder with hico_test_gt.npz and hico_dev200.json")
+    return Path(folder)
