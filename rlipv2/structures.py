@@ -154,7 +154,9 @@ class RelationRecords:
         )
 
     @classmethod
-    def from_annotations(cls, annotations: Sequence[Annotation], sizes: Sequence[tuple[int, int]] = ()) -> "RelationRecords":
+    def from_annotations(
+        cls, annotations: Sequence[Annotation], sizes: Sequence[tuple[int, int]] = ()
+    ) -> "RelationRecords":
         """Packs a list of annotations; `sizes` are (height, width) per image, empty for unknown."""
 
         def flat(arrays: list[Tensor], width: tuple[int, ...], dtype: type) -> np.ndarray:

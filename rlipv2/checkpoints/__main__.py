@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rlipv2.checkpoints.official import convert_file
 from rlipv2.structures import LabelSpace
-from rlipv2.vocabularies import load
+from rlipv2.vocabularies import HICOVocabulary, load
 
 
 def label_space_of(name: str | None) -> LabelSpace | None:
@@ -21,7 +21,10 @@ def label_space_of(name: str | None) -> LabelSpace | None:
     if name is None:
         return None
     if Path(name).suffix != ".json":
-        return load(name).label_space
+        vocabulary = load(name)
+        if not isinstance(vocabulary, HICOVocabulary):
+            raise ValueError(f"{name}: a vocabulary without relations; give one with both, or a JSON file")
+        return vocabulary.label_space
     try:
         content = json.loads(Path(name).read_text())
         return LabelSpace(objects=content["objects"], relations=content["relations"])

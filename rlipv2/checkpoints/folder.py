@@ -86,7 +86,7 @@ def load_weights(folder: str | Path, **changes: Any) -> RelationDetector:
             f"unexpected {unexpected[:5]} ({len(unexpected)})"
         )
     if (folder / LABEL_SPACE).exists():
-        detector.label_space = LabelSpace(**json.loads((folder / LABEL_SPACE).read_text()))
+        detector.label_space = _read_label_space(folder / LABEL_SPACE)
     return detector.eval()
 
 
@@ -134,6 +134,13 @@ def without_downloads(config: Any) -> Any:
     if isinstance(config, list | tuple):
         return [without_downloads(value) for value in config]
     return config
+
+
+def _read_label_space(path: Path) -> LabelSpace:
+    try:
+        return LabelSpace(**json.loads(path.read_text()))
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path}: {error}; expected the lists 'objects' and 'relations'") from error
 
 
 def _plain(config: Any) -> Any:

@@ -42,7 +42,7 @@ class TimmBackbone(nn.Module):
         options: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        body = timm.create_model(
+        body: Any = timm.create_model(
             name, pretrained=pretrained, features_only=True, out_indices=(2, 3, 4), **dict(options or {})
         )
         self.channels: tuple[int, ...] = tuple(body.feature_info.channels())

@@ -1,5 +1,8 @@
 """Multi-layer perceptron and the inverse of the sigmoid, as the box heads use them."""
 
+from itertools import pairwise
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -14,7 +17,7 @@ class MLP(nn.Sequential):
     def __init__(self, input_dim: int, hidden_dim: int, output_dim: int, *, num_layers: int) -> None:
         widths = [input_dim, *[hidden_dim] * (num_layers - 1), output_dim]
         layers: list[nn.Module] = []
-        for index, (in_width, out_width) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
+        for index, (in_width, out_width) in enumerate(pairwise(widths)):
             layers += [nn.ReLU()] * (index > 0) + [nn.Linear(in_width, out_width)]
         super().__init__(*layers)
 
@@ -25,7 +28,7 @@ def box_head(hidden_dim: int, *, size_bias: float = 0.0) -> MLP:
     Official: models/hoi.py; only the first head of each list has the shift of -2 (docs/parity.md, Q19).
     """
     head = MLP(hidden_dim, hidden_dim, 4, num_layers=3)
-    last = head[-1]
+    last = cast(nn.Linear, head[-1])
     nn.init.zeros_(last.weight)
     nn.init.zeros_(last.bias)
     with torch.no_grad():

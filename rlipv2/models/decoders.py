@@ -1,7 +1,7 @@
 """Sequential decoding: subjects and objects first, then the relation of each pair."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Bool, Float
@@ -104,7 +104,7 @@ class EntityDecoder(AnchorDecoder):
     (`ho_decoder`). Arguments as in `AnchorDecoder`.
     """
 
-    def __init__(self, *, dim: int = 256, num_layers: int = 3, **options: int | float | str) -> None:
+    def __init__(self, *, dim: int = 256, num_layers: int = 3, **options: Any) -> None:
         super().__init__(dim=dim, num_layers=num_layers, **options)
         self.subject_box_heads = _box_heads(dim, num_layers, first_size_bias=-2.0)
         self.object_box_heads = _box_heads(dim, num_layers, first_size_bias=-2.0)
@@ -163,7 +163,7 @@ class RelationDecoder(AnchorDecoder):
         query: Literal["vanilla", "mbf", "vanilla_mbf"] = "vanilla_mbf",
         branches: int = 16,
         refine: bool = True,
-        **options: int | float | str,
+        **options: Any,
     ) -> None:
         super().__init__(dim=dim, num_layers=num_layers, **options)
         if query not in ("vanilla", "mbf", "vanilla_mbf"):

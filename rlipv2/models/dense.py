@@ -25,10 +25,12 @@ class DenseHead(nn.Module):
     def __init__(self, dim: int, text_dim: int) -> None:
         super().__init__()
         self.class_tower = nn.Sequential(nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, dim))
-        self.box_tower = nn.Sequential(nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, 4))
+        last = nn.Linear(dim, 4)
+        self.box_tower = nn.Sequential(nn.Linear(dim, dim), nn.ReLU(), last)
         self.text_projection = nn.Linear(text_dim, dim)
-        nn.init.zeros_(self.box_tower[-1].weight)
-        nn.init.constant_(self.box_tower[-1].bias, 0.7)
+        # Boxes start as four cells wide and high.
+        nn.init.zeros_(last.weight)
+        nn.init.constant_(last.bias, 0.7)
 
     def forward(
         self, tokens: Float[Tensor, "b s d"], pyramid: FeaturePyramid, texts: Float[Tensor, "*b o c"]

@@ -1,7 +1,7 @@
 """`RelationDetector`: images and label texts -> pairs of boxes with object and relation logits."""
 
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import torch
 from huggingface_hub import ModelHubMixin
@@ -12,8 +12,8 @@ from rlipv2.layers.backbones import TimmBackbone
 from rlipv2.layers.text_encoder import TextEncoder
 from rlipv2.models.alif_encoder import ALIFEncoder
 from rlipv2.models.decoders import EntityDecoder, RelationDecoder
-from rlipv2.models.dense import DenseHeads
 from rlipv2.models.denoising import DenoisingBatch, DenoisingQueries, join_queries
+from rlipv2.models.dense import DenseHeads
 from rlipv2.models.heads import TextMatchingHead
 from rlipv2.models.pyramid import FeaturePyramid, PyramidProjection
 from rlipv2.models.queries import AnchorQueries
@@ -224,7 +224,7 @@ class RelationDetector(nn.Module, ModelHubMixin, library_name="rlipv2", tags=["r
         save_weights(self, save_directory)
 
     @classmethod
-    def from_pretrained(  # type: ignore[override]
+    def from_pretrained(
         cls,
         pretrained_model_name_or_path: str | Path,
         *,
@@ -234,7 +234,7 @@ class RelationDetector(nn.Module, ModelHubMixin, library_name="rlipv2", tags=["r
         local_files_only: bool = False,
         revision: str | None = None,
         **model_kwargs: Any,
-    ) -> Self:
+    ) -> "RelationDetector":
         """A detector in eval mode from a weight folder or a repository of the Hugging Face Hub.
 
         The arguments are those of `huggingface_hub.ModelHubMixin.from_pretrained`; `model_kwargs`

@@ -84,9 +84,11 @@ class PyramidProjection(nn.Module):
             width = dim
         self.layers = nn.ModuleList(layers)
         self.level_embedding = nn.Parameter(torch.randn(num_levels, dim))
-        for layer in layers:
-            nn.init.xavier_uniform_(layer[0].weight)
-            nn.init.zeros_(layer[0].bias)
+        for module in self.layers.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.xavier_uniform_(module.weight)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
 
     def forward(self, maps: Sequence[Tensor], padding_mask: Bool[Tensor, "b h w"]) -> FeaturePyramid:
         """The token sequence of backbone maps; `padding_mask` is the one of the images."""

@@ -19,7 +19,9 @@ Shapes = Sequence[tuple[int, int]]
 class SamplingBackend(Protocol):
     """A function with the arguments of `deformable_sampling` without `backend`."""
 
-    def __call__(self, value: Tensor, shapes: Shapes, locations: Tensor, weights: Tensor) -> Tensor: ...
+    def __call__(self, value: Tensor, shapes: Shapes, locations: Tensor, weights: Tensor) -> Tensor:
+        """See `deformable_sampling`."""
+        ...
 
 
 _BACKENDS: dict[str, SamplingBackend] = {}

@@ -86,8 +86,8 @@ def _attention_module(case: str, arrays: Arrays, shapes: Shapes) -> list[Entry]:
     levels = len(arrays["spatial_shapes"])
     # The recorded module: 4 heads; points follow from the rows of the attention weights.
     points = sizes["attention_weights.weight"][0] // (4 * levels)
-    module = MultiScaleDeformableAttention(dim, num_levels=levels, num_heads=4, num_points=points)
-    module = _fill(module, "ms_deform_attn_module", sizes)
+    empty = MultiScaleDeformableAttention(dim, num_levels=levels, num_heads=4, num_points=points)
+    module = _fill(empty, "ms_deform_attn_module", sizes)
     with torch.no_grad():
         return [
             Entry.compare(

@@ -5,7 +5,7 @@ Works on recorded model outputs, so that ranks are compared exactly. Files: `pos
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -42,7 +42,7 @@ def _check_file(case: str, arrays: Mapping[str, np.ndarray], outputs: Mapping[st
     inputs = {name.removeprefix("in/"): values[None] for name, values in arrays.items() if name.startswith("in/")}
     recorded = _as_output(inputs or outputs)
     sizes = torch.from_numpy(arrays["target_sizes"])
-    mode = "scene_graph" if "sgg" in case else "hoi"
+    mode: Literal["hoi", "scene_graph"] = "scene_graph" if "sgg" in case else "hoi"
     entries = []
     for image, pairs in enumerate(postprocess(recorded, sizes, mode=mode)):
         entries += _compare_pairs(case, f"{image}/", pairs, arrays)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,10 +18,11 @@ from rlipv2.models.pyramid import FeaturePyramid
 class Trace(dict[str, Tensor]):
     """Recorded tensors by official name."""
 
-    def add_map(self, name: str, maps: Tensor) -> None:
-        """Statistics and a corner of maps (b, channels, h, w)."""
+    def add_map(self, name: str, maps: Tensor) -> str:
+        """Statistics and a corner of maps (b, channels, h, w); returns their name."""
         self[f"{name}/mean_std"] = torch.stack([maps.flatten(1).mean(1), maps.flatten(1).std(1)], dim=1)
         self[f"{name}/slice"] = maps[:, :16, :5, :5]
+        return name
 
 
 @contextmanager
@@ -36,20 +38,15 @@ def tracing(detector: RelationDetector) -> Iterator[Trace]:
 
     on(detector.backbone, lambda _, maps: [trace.add_map(f"backbone/{i}", part) for i, part in enumerate(maps)])
     for level, layer in enumerate(detector.pyramid.layers):
-        on(layer, lambda _, maps, level=level: trace.add_map(f"input_proj/{level}", maps))
+        on(layer, partial(_record_map, trace, f"input_proj/{level}"))
     on(detector.pyramid, lambda _, pyramid: _record_pyramid(trace, pyramid, detector, len(detector.backbone.channels)))
     for stage, (fusion, language) in enumerate(
         zip(detector.encoder.fusion_layers, detector.encoder.text_layers, strict=True)
     ):
-
-        def record_fusion(_: object, fused: tuple[Tensor, Tensor], stage: int = stage) -> None:
-            trace[f"fuse/{stage}/vis"] = fused[0][..., ::4]
-            trace[f"fuse/{stage}/lang/slice"] = fused[1][:, ::9, ::12]
-
-        on(fusion, record_fusion)
-        on(language, lambda _, text, stage=stage: trace.update({f"lang_layer/{stage}/slice": text[:, ::9, ::12]}))
+        on(fusion, partial(_record_fusion, trace, stage))
+        on(language, partial(_record_slice, trace, f"lang_layer/{stage}/slice", 9, 12))
     for index, layer in enumerate(detector.encoder.image_layers):
-        on(layer, lambda _, x, index=index: trace.update({f"encoder/layer{index}/slice": x[:, ::37, ::4]}))
+        on(layer, partial(_record_slice, trace, f"encoder/layer{index}/slice", 37, 4))
     on(detector.encoder, lambda inputs, output: _record_encoder(trace, inputs, output))
     on(detector.entity_decoder, lambda _, states: _record_entities(trace, states))
     on(detector.relation_decoder, lambda inputs, states: _record_relations(trace, inputs[1], states, heads))
@@ -59,7 +56,7 @@ def tracing(detector: RelationDetector) -> Iterator[Trace]:
         ("object", detector.relation_decoder.object_box_heads),
     ):
         for head in modules:
-            on(head, lambda _, shift, side=side: heads[side].append(shift))
+            on(head, partial(_append_output, heads[side]))
     anchors = detector.queries.anchors.sigmoid()
     trace["init_reference/sub"], trace["init_reference/obj"] = anchors.chunk(2)
     try:
@@ -67,6 +64,23 @@ def tracing(detector: RelationDetector) -> Iterator[Trace]:
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _record_map(trace: Trace, name: str, _: object, maps: Tensor) -> None:
+    trace.add_map(name, maps)
+
+
+def _record_slice(trace: Trace, name: str, rows: int, columns: int, _: object, tokens: Tensor) -> None:
+    trace[name] = tokens[:, ::rows, ::columns]
+
+
+def _record_fusion(trace: Trace, stage: int, _: object, fused: tuple[Tensor, Tensor]) -> None:
+    trace[f"fuse/{stage}/vis"] = fused[0][..., ::4]
+    trace[f"fuse/{stage}/lang/slice"] = fused[1][:, ::9, ::12]
+
+
+def _append_output(outputs: list[Tensor], _: object, output: Tensor) -> None:
+    outputs.append(output)
 
 
 def _record_pyramid(trace: Trace, pyramid: FeaturePyramid, detector: RelationDetector, num_maps: int) -> None:

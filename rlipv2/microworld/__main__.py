@@ -1,0 +1,97 @@
+"""Command: `python -m rlipv2.microworld hico OUT` writes the world, `... stats OUT` shows what is in it."""
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+from rlipv2.metrics.hico import HICODetMAP
+from rlipv2.microworld.baselines import ground_truth, nearest_pair, read_annotations, relation_counts
+from rlipv2.microworld.hico import write_hico
+from rlipv2.microworld.splits import RARE_BELOW
+from rlipv2.microworld.statistics import count_interactions, plot_long_tail, report
+from rlipv2.visualize import annotation_triplets, draw_triplets, image_grid
+from rlipv2.vocabularies import load
+
+
+def main() -> None:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(prog="python -m rlipv2.microworld", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    hico = commands.add_parser("hico", help="write the world as HICO-DET")
+    hico.add_argument("out", type=Path, help="folder that a HICO-DET reader is given")
+    hico.add_argument("--seed", type=int, default=0)
+    hico.add_argument("--train", type=int, default=2000, help="training images")
+    hico.add_argument("--test", type=int, default=300, help="test images")
+    hico.add_argument(
+        "--size", type=int, nargs=2, default=(160, 320), metavar=("MIN", "MAX"), help="short side, pixels"
+    )
+    hico.add_argument("--workers", type=int, default=2)
+    stats = commands.add_parser("stats", help="counts, long-tail plot, pictures, baselines and upper bound")
+    stats.add_argument("out", type=Path, help="folder written by the command hico")
+    stats.add_argument("--to", type=Path, help="folder of the pictures; default: OUT/statistics")
+    arguments = parser.parse_args()
+    if arguments.command == "hico":
+        size = (arguments.size[0], arguments.size[1])
+        write_hico(
+            arguments.out,
+            seed=arguments.seed,
+            num_train=arguments.train,
+            num_test=arguments.test,
+            size=size,
+            workers=arguments.workers,
+        )
+        print(arguments.out)
+    else:
+        statistics(arguments.out, arguments.to or arguments.out / "statistics")
+
+
+def statistics(root: Path, folder: Path) -> None:
+    """Prints the counts, baselines and bound of a world and writes two pictures to `folder`."""
+    print(report(root))
+    print("\ntest mAP with labelled boxes and classes (full, rare, non-rare):")
+    for name, values in bounds(root).items():
+        print(f"  {name:<46}" + "".join(f"{value:8.3f}" for value in values))
+    print(plot_long_tail(count_interactions(root), folder / "long_tail.png"))
+    print(relation_sheet(root, folder / "relations.png"))
+
+
+def bounds(root: Path) -> dict[str, tuple[float, float, float]]:
+    """Full, rare and non-rare mAP of the baselines and of the labels themselves; rare as counted in this world."""
+    vocabulary = load("hico")
+    counts = relation_counts(read_annotations(root, "train"), vocabulary)
+    test = read_annotations(root, "test")
+    result = {}
+    for name, predictions in {
+        "nearest pair, most frequent relation": nearest_pair(test, counts),
+        "the same without no_interaction": nearest_pair(test, counts, with_no_interaction=False),
+        "labels as predictions (upper bound)": ground_truth(test),
+    }.items():
+        metric = HICODetMAP(hois=vocabulary.hois, rare=counts[tuple(vocabulary.hois.T)] < RARE_BELOW)
+        metric.update(predictions, test)
+        figures = metric.compute()
+        result[name] = (float(figures["map_full"]), float(figures["map_rare"]), float(figures["map_non_rare"]))
+    return result
+
+
+def relation_sheet(root: Path, path: Path) -> Path:
+    """Writes a sheet with one example of every interaction in the test split, its boxes drawn."""
+    vocabulary = load("hico")
+    # The emptiest image shows an interaction best.
+    annotations = sorted(read_annotations(root, "test"), key=lambda annotation: len(annotation.labels))
+    pictures, captions = [], []
+    for count in count_interactions(root):
+        verb, name = vocabulary.hois[count.id - 1]
+        for annotation in annotations:
+            relations = annotation.relations
+            wanted = (relations[:, 2] == verb) & (annotation.labels[relations[:, 1]] == name)
+            if wanted.any():
+                labelled = annotation_triplets(replace(annotation, relations=relations[wanted]), vocabulary.label_space)
+                file = root / "images" / "test2015" / annotation.file_name
+                pictures.append(draw_triplets(file, labelled, long_side=300, show_scores=False))
+                captions.append(f"{count.verb} {count.object}  {count.train}/{count.test}")
+                break
+    return image_grid(pictures, captions, path, title="One example of every interaction, with train/test counts")
+
+
+if __name__ == "__main__":
+    main()

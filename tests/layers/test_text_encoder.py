@@ -1,0 +1,44 @@
+import logging
+
+import torch
+
+from rlipv2.layers.text_encoder import LanguageLayer, TextEncoder, train_tokenizer
+from tests.models.tiny import TEXT
+
+
+def test_a_trained_tokenizer_reads_any_text_in_robertas_layout():
+    tokenizer = train_tokenizer(["hold", "ride", "walk"], vocab_size=300)
+    ids = tokenizer(["ride", "Ünïcode 漢"], padding="longest")["input_ids"]
+    assert all(row[0] == 0 for row in ids)
+    assert all(2 in row for row in ids)
+    assert tokenizer.decode(ids[1], skip_special_tokens=True) == "Ünïcode 漢"
+
+
+def test_the_same_words_give_the_same_tokenizer():
+    words = ["person", "sports ball", "no interaction", "hold"]
+    first, second = (train_tokenizer(order, vocab_size=320).get_vocab() for order in (words, words[::-1]))
+    assert first == second
+
+
+def test_a_text_is_encoded_alike_alone_and_beside_longer_ones():
+    encoder = TextEncoder(**TEXT).eval()
+    with torch.no_grad():
+        alone, beside = encoder.encode(["dog"]), encoder.encode(["dog", "person person"])
+    torch.testing.assert_close(alone[0], beside[0], atol=1e-5, rtol=1e-5)
+    assert beside.abs().max() < 1
+
+
+def test_texts_beyond_the_positions_are_cut_with_a_warning(caplog):
+    encoder = TextEncoder(**TEXT).eval()
+    with caplog.at_level(logging.WARNING):
+        assert encoder.encode(["x" * 100]).isfinite().all()
+    assert "longer than 22 tokens" in caplog.text
+
+
+def test_masked_labels_are_not_attended_to():
+    layer, texts = LanguageLayer(16, num_heads=2, feedforward_dim=16).eval(), torch.randn(1, 3, 16)
+    padding = torch.tensor([[False, False, True]])
+    changed = texts.clone()
+    changed[:, 2] = torch.randn(16)
+    torch.testing.assert_close(layer(texts, padding)[:, :2], layer(changed, padding)[:, :2])
+    assert not torch.allclose(layer(texts, None)[:, :2], layer(changed, None)[:, :2])

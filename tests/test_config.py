@@ -1,0 +1,184 @@
+import inspect
+from pathlib import Path
+
+import hydra
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from rlipv2 import utils
+
+CONF = Path(__file__).parents[1] / "conf"
+EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
+
+
+def composed(*overrides, name="train"):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose(name, overrides=list(overrides))
+
+
+def options(group):
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_experiment_composes_and_binds_to_its_constructors(experiment):
+    config = composed(f"experiment={experiment}")
+    utils.check_config(config)
+    nodes = dict(utils.constructor_nodes(OmegaConf.to_container(config, resolve=False)))
+    assert {"model", "model.detector", "model.criterion", "data", "trainer", "metrics.hico"} <= nodes.keys()
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        f"{group}={option}"
+        for group in ("trainer", "logger", "callbacks", "debug", "backbone", "data", "regime")
+        for option in options(group)
+    ],
+)
+def test_every_option_of_a_group_binds(override):
+    utils.check_config(composed(override))
+
+
+def test_evaluation_does_not_train():
+    config = composed(name="evaluate")
+    assert (config.train, config.test) == (False, True)
+
+
+# training.md of the official scripts: total batch, rate, epochs, drop, pairs, subject class
+PUBLISHED = {
+    "hico_full": (64, 1.41e-4, 20, 15, 64, True),
+    "hico_uc_rf": (32, 1e-4, 20, 15, 64, True),
+    "hico_uc_nf": (32, 1e-4, 10, 7, 64, True),
+    "hico_fewshot_1pct": (32, 1e-4, 10, 7, 100, False),
+    "hico_fewshot_10pct": (32, 1e-4, 10, 7, 100, False),
+}
+
+
+@pytest.mark.parametrize("experiment", PUBLISHED)
+def test_published_hyper_parameters(experiment):
+    config = composed(f"experiment={experiment}")
+    model = config.model
+    assert (
+        config.total_batch_size,
+        model.lr,
+        config.trainer.max_epochs,
+        model.schedule.lr_drop,
+        model.detector.queries.num_pairs,
+        model.detector.subject_class,
+    ) == PUBLISHED[experiment]
+    assert config.data.num_pairs == model.detector.queries.num_pairs
+    assert model.criterion.subject_class == model.criterion.matcher.subject_class == model.detector.subject_class
+    assert config.trainer.gradient_clip_val == 0.1
+    assert model.optimizer.weight_decay == 1e-4
+    assert dict(model.lr_ratios) == {"backbone": 0.1, "text_encoder": 0.1}
+
+
+@pytest.mark.parametrize("experiment", [name for name in EXPERIMENTS if name.startswith("hico_")])
+def test_published_recipes_use_nothing_beyond_the_paper(experiment):
+    config = composed(f"experiment={experiment}")
+    assert config.model.dense_steps == 0
+    assert not config.model.detector.get("dense")
+    assert not config.model.detector.get("denoising")
+    assert config.model.detector.queries.get("anchors", "normal") == "normal"
+
+
+def test_zero_shot_evaluation_keeps_pairs_whose_subject_is_a_person():
+    config = composed("experiment=hico_zeroshot_nf")
+    assert config.model.postprocess.subject_filter
+    assert not config.train
+    assert config.model.detector.subject_class
+    assert config.model.detector.queries.num_pairs == 100
+
+
+@pytest.mark.parametrize(
+    ("experiment", "key", "value"),
+    [
+        ("hico_fewshot_1pct", "few_shot_percent", 1),
+        ("hico_fewshot_10pct", "few_shot_percent", 10),
+        ("hico_uc_rf", "zero_shot", "uc_rf"),
+        ("hico_uc_nf", "zero_shot", "uc_nf"),
+        ("hico_full", "subject_label", 1),
+        ("hico_full", "few_shot_percent", None),
+    ],
+)
+def test_regimes_reach_the_data(experiment, key, value):
+    assert composed(f"experiment={experiment}").data[key] == value
+
+
+def test_misspelt_key_of_a_node_names_the_nearest_argument():
+    config = composed("+model.lr_drops=3")
+    with pytest.raises(utils.ConfigError, match=r"model.lr_drops: .*RelationDetectionTask takes no .* 'lr_ratios'"):
+        utils.check_config(config)
+
+
+def test_missing_argument_is_named():
+    config = composed("~data.root")
+    with pytest.raises(utils.ConfigError, match=r"data: rlipv2.datamodules.HICODetDataModule needs root"):
+        utils.check_config(config)
+
+
+def test_unknown_target_is_named():
+    config = composed("data._target_=rlipv2.datamodules.HICO")
+    with pytest.raises(utils.ConfigError, match=r"data._target_=rlipv2.datamodules.HICO: cannot be imported"):
+        utils.check_config(config)
+
+
+@pytest.mark.parametrize(
+    ("override", "hint"),
+    [
+        ("trainer.max_epoch=3", "did you mean 'trainer.max_epochs'?"),
+        ("data.batchsize=3", "did you mean 'data.batch_size'?"),
+        ("modle.lr=3", "did you mean 'model.lr'?"),
+        ("tranier=cpu", "did you mean 'trainer'?"),
+        ("experiment=hico_ful", "did you mean 'hico_full'?"),
+        ("backbone=tinny", "did you mean 'tiny'?"),
+        ("seeds=3", "did you mean 'seed'?"),
+        ("data.train_transform.flip=0.3", "write +data.train_transform.flip=..."),
+        ("data.train_transform.flipp=0.3", "did you mean 'data.train_transform.flip'?"),
+    ],
+)
+def test_misspelt_overrides_name_the_nearest_key(override, hint):
+    hints = utils.override_hints(["seed=1", override], str(CONF), "train")
+    assert len(hints) == 1
+    assert hint in hints[0]
+
+
+def test_command_line_ends_with_the_hint_and_no_traceback(monkeypatch, capsys):
+    @hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")
+    def main(config):
+        raise AssertionError("composed although a key is misspelt")
+
+    monkeypatch.setattr("sys.argv", ["train.py", "trainer.max_epoch=3"])
+    with pytest.raises(SystemExit) as stopped:
+        utils.run(main, str(CONF), "train")
+    message = str(stopped.value)
+    assert "Could not override 'trainer.max_epoch'" in message
+    assert message.endswith("trainer.max_epoch: did you mean 'trainer.max_epochs'?")
+
+
+def test_keyword_arguments_are_followed_to_the_base_class():
+    named, open_ended = utils.accepted_arguments(hydra.utils.get_class("rlipv2.datamodules.HICODetDataModule"))
+    assert {"root", "few_shot_percent", "batch_size", "cache"} <= named.keys()
+    assert not open_ended
+    assert named["root"].default is inspect.Parameter.empty
+
+
+def test_resume_auto_takes_the_newest_last_checkpoint(tmp_path):
+    assert utils.checkpoint_to_resume("auto", None, tmp_path / "no runs yet") is None
+    for time, run in enumerate(("b", "a")):
+        file = tmp_path / run / "checkpoints" / "last.ckpt"
+        file.parent.mkdir(parents=True)
+        file.touch()
+        import os
+
+        os.utime(file, (time, time))
+    assert utils.checkpoint_to_resume("auto", None, tmp_path) == str(tmp_path / "a" / "checkpoints" / "last.ckpt")
+
+
+def test_missing_checkpoint_and_unknown_resume_are_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"ckpt_path=.*nothing.ckpt: no such file"):
+        utils.checkpoint_to_resume(None, str(tmp_path / "nothing.ckpt"), tmp_path)
+    with pytest.raises(ValueError, match="resume='yes': expected 'auto' or null"):
+        utils.checkpoint_to_resume("yes", None, tmp_path)

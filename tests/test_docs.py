@@ -1,0 +1,71 @@
+"""What the documents name exists: files, links, experiments, options."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("benchmarks/*.md")])
+
+
+def file_tree() -> dict[str, str]:
+    """Path and line of every entry in the tree of README.md."""
+    block = (ROOT / "README.md").read_text().split("## Files")[1].split("```")[1]
+    entries, folder = {}, ""
+    for line in block.strip("\n").splitlines():
+        if not line.startswith(" ") and line.endswith("/"):
+            folder = line
+        else:
+            name, text = re.split(r"\s{2,}", line.strip(), maxsplit=1)
+            entries[(folder if line.startswith(" ") else "") + name] = text
+    return entries
+
+
+def test_the_tree_of_the_readme_has_every_module() -> None:
+    modules = [path for path in (ROOT / "rlipv2").rglob("*.py") if path.name != "__init__.py"]
+    modules += [*ROOT.glob("*.py"), *ROOT.glob("benchmarks/*.py")]
+    assert {str(path.relative_to(ROOT)) for path in modules} - file_tree().keys() == set()
+
+
+def test_everything_in_the_tree_exists() -> None:
+    for entry in file_tree():
+        first, *others = entry.split(", ")
+        paths = [first, *(f"{Path(first).parent}/{other}" for other in others)]
+        assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_between_documents_lead_somewhere(document: Path) -> None:
+    targets = re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text())
+    assert [target for target in targets if not (document.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_experiments_in_documents_exist(document: Path) -> None:
+    named = set(re.findall(r"experiment=([a-z]\w*)", document.read_text()))
+    assert named <= {path.stem for path in (ROOT / "conf/experiment").glob("*.yaml")}
+
+
+def test_every_experiment_is_in_the_readme() -> None:
+    text = (ROOT / "README.md").read_text()
+    names = {path.stem for path in (ROOT / "conf/experiment").glob("*.yaml")}
+    assert {name for name in names if name not in text} == set()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_names_imported_in_examples_exist(document: Path) -> None:
+    for example in re.findall(r"```python\n(.*?)```", document.read_text(), flags=re.DOTALL):
+        for node in ast.walk(ast.parse(example)):
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("rlipv2"):
+                module = __import__(node.module, fromlist=["_"])
+                assert [alias.name for alias in node.names if not hasattr(module, alias.name)] == []
+
+
+def test_options_of_the_parity_table_exist() -> None:
+    rows = [line for line in (ROOT / "docs/parity.md").read_text().splitlines() if line.startswith("| ")]
+    options = {name for row in rows for name in re.findall(r"`([a-z_]+): ", row)}
+    sources = "\n".join(path.read_text() for path in (ROOT / "rlipv2").rglob("*.py"))
+    assert len(options) > 15
+    assert {name for name in options if not re.search(rf"\b{name}: ", sources)} == set()

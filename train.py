@@ -1,0 +1,88 @@
+"""Trains, then tests: `python train.py experiment=hico_fewshot_1pct paths.hico=/data/hico_20160224_det`.
+
+Every key of conf/ can be set on the command line; `python train.py --help` lists groups and keys.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import hydra
+import pytorch_lightning as pl
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.utilities import rank_zero_info, rank_zero_only
+
+from rlipv2 import utils
+from rlipv2.checkpoints.folder import TOKENIZER, without_downloads
+
+CONFIG_PATH = str(Path(__file__).parent / "conf")
+
+
+def initialized_from(folder: str | None, detector: DictConfig) -> dict[str, Any]:
+    """The constructor tree of a detector that gets all weights elsewhere: its parts fetch none of their own.
+
+    The tokenizer is the one of the weight folder, if it holds one.
+    """
+    tree = without_downloads(OmegaConf.to_container(detector, resolve=True))
+    if folder and (Path(folder) / TOKENIZER).is_dir():
+        tree["text_encoder"]["tokenizer"] = str(Path(folder) / TOKENIZER)
+    return dict(tree)
+
+
+def build(config: DictConfig, checkpoint: str | None) -> tuple[pl.Trainer, pl.LightningModule, pl.LightningDataModule]:
+    """Trainer, task and data module of a composed configuration."""
+    pl.seed_everything(config.seed, workers=True)
+    ids = utils.logger_ids(checkpoint)
+    if "wandb" in (config.logger or {}) and "wandb" in ids:
+        config.logger.wandb.id = ids["wandb"]
+    if checkpoint or config.model.init:
+        config.model.detector = initialized_from(config.model.init, config.model.detector)
+    datamodule = hydra.utils.instantiate(config.data)
+    task = hydra.utils.instantiate(config.model)
+    # what a weight folder is rebuilt from
+    task.detector.config = OmegaConf.to_container(config.model.detector, resolve=True)
+    loggers = utils.instantiate_all(config.logger)
+    trainer = hydra.utils.instantiate(
+        config.trainer, callbacks=utils.instantiate_all(config.callbacks), logger=loggers or False
+    )
+    for logger in trainer.loggers:
+        logger.log_hyperparams(OmegaConf.to_container(config, resolve=True))
+    return trainer, task, datamodule
+
+
+def run(config: DictConfig) -> float | None:
+    """Trains (`train`), tests (`test`), and gives the value a sweep asked for (`optimized_metric`)."""
+    utils.check_config(config)
+    if config.print_config:
+        rank_zero_only(utils.print_config)(config)
+    checkpoint = utils.checkpoint_to_resume(config.resume, config.ckpt_path, config.paths.runs)
+    trainer, task, datamodule = build(config, checkpoint)
+    results: dict[str, Any] = {}
+    if config.train:
+        rank_zero_info(f"resuming from {checkpoint}" if checkpoint else f"a new run in {config.paths.output}")
+        trainer.fit(task, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
+        results.update(trainer.callback_metrics)
+    if config.test:
+        # after training: the weights of the last epoch, which published results use too
+        tested = None if config.train else checkpoint
+        trainer.test(task, datamodule=datamodule, ckpt_path=tested, weights_only=True)
+        results.update(trainer.callback_metrics)
+    for logger in trainer.loggers:
+        if isinstance(logger, pl.loggers.WandbLogger):
+            logger.experiment.finish()  # a sweep starts a run per job
+    if config.optimized_metric is None:
+        return None
+    if config.optimized_metric not in results:
+        raise utils.ConfigError(
+            f"optimized_metric={config.optimized_metric}: {utils.nearest(config.optimized_metric, list(results))}"
+        )
+    return float(results[config.optimized_metric])
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="train")
+def main(config: DictConfig) -> float | None:
+    """The entry point."""
+    return run(config)
+
+
+if __name__ == "__main__":
+    utils.run(main, CONFIG_PATH, "train")
