@@ -39,6 +39,7 @@ class RelationDetector(nn.Module, ModelHubMixin, library_name="rlipv2", tags=["r
             0 or less from the language layers (meant to find padding; docs/parity.md, Q4); `none` hides none.
         text_per_layer: decoder layer k is classified with the texts of fusion stage k (official
             `lang_aux_loss`, on in all recipes); false: all layers with the texts of the last stage.
+        text_scale: see `TextMatchingHead`.
         denoising: extra queries in training, or null (published).
         dense: auxiliary heads on image tokens in training, or null (published).
 
@@ -61,6 +62,7 @@ class RelationDetector(nn.Module, ModelHubMixin, library_name="rlipv2", tags=["r
         subject_class: bool = True,
         text_padding_mask: Literal["official", "none"] = "official",
         text_per_layer: bool = True,
+        text_scale: float = 0.5,
         denoising: DenoisingQueries | None = None,
         dense: DenseHeads | None = None,
     ) -> None:
@@ -88,7 +90,7 @@ class RelationDetector(nn.Module, ModelHubMixin, library_name="rlipv2", tags=["r
         self.queries = queries
         self.entity_decoder = entity_decoder
         self.relation_decoder = relation_decoder
-        self.head = TextMatchingHead(encoder.dim, subject_class=subject_class)
+        self.head = TextMatchingHead(encoder.dim, subject_class=subject_class, text_scale=text_scale)
         self.denoising, self.dense = denoising, dense
         self.text_padding_mask, self.text_per_layer = text_padding_mask, text_per_layer
         self.config: dict[str, Any] | None = None

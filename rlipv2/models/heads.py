@@ -20,11 +20,13 @@ class TextMatchingHead(nn.Module):
     Args:
         dim: width of states and texts.
         subject_class: also classify subjects (off in the published few-shot recipe; no parameters differ).
+        text_scale: length of the texts before their projection. Official: 0.5; a larger one spreads the
+            logits of untrained weights more.
     """
 
-    def __init__(self, dim: int = 256, *, subject_class: bool = True) -> None:
+    def __init__(self, dim: int = 256, *, subject_class: bool = True, text_scale: float = 0.5) -> None:
         super().__init__()
-        self.subject_class = subject_class
+        self.subject_class, self.text_scale = subject_class, text_scale
         self.projection = nn.Linear(dim, dim)
         self.entity_bias = nn.Parameter(torch.zeros(dim))
         self.relation_bias = nn.Parameter(torch.zeros(dim))
@@ -38,7 +40,7 @@ class TextMatchingHead(nn.Module):
         num_objects: int,
     ) -> tuple[Float[Tensor, "l b q o"] | None, Float[Tensor, "l b q o"], Float[Tensor, "l b q r"]]:
         """Logits of subjects (or None), objects (`num_objects` texts, background last) and relations."""
-        projected = self.projection(F.normalize(texts, dim=-1) / 2).transpose(-1, -2)
+        projected = self.projection(F.normalize(texts, dim=-1) * self.text_scale).transpose(-1, -2)
         object_texts, relation_texts = projected[..., :num_objects], projected[..., num_objects:]
         subject_logits = None
         if self.subject_class:
