@@ -9,7 +9,7 @@ Official: datasets/transforms.py and datasets/hico.py, make_hico_transforms.
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool
@@ -21,6 +21,7 @@ from rlipv2.structures import Annotation, Sample
 SHORT_SIDES = (480, 512, 544, 576, 608, 640, 672, 704, 736, 768, 800)
 
 
+@runtime_checkable
 class Transform(Protocol):
     """Anything that maps a sample to a new one."""
 

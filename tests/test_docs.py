@@ -63,6 +63,13 @@ def test_names_imported_in_examples_exist(document: Path) -> None:
                 assert [alias.name for alias in node.names if not hasattr(module, alias.name)] == []
 
 
+def test_quirks_that_code_refers_to_are_in_the_parity_table() -> None:
+    sources = "\n".join(path.read_text() for path in (ROOT / "rlipv2").rglob("*.py"))
+    numbers = set(re.findall(r"parity\.md, (Q\d+)", sources))
+    assert len(numbers) > 5
+    assert numbers <= set(re.findall(r"^\| (Q\d+) ", (ROOT / "docs/parity.md").read_text(), flags=re.MULTILINE))
+
+
 def test_options_of_the_parity_table_exist() -> None:
     rows = [line for line in (ROOT / "docs/parity.md").read_text().splitlines() if line.startswith("| ")]
     options = {name for row in rows for name in re.findall(r"`([a-z_]+): ", row)}

@@ -19,7 +19,7 @@ from rlipv2.losses.dense import DenseLoss
 from rlipv2.losses.functional import background_cross_entropy, cardinality_error, class_error
 from rlipv2.losses.pairs import PairBoxes, PseudoScores, RelationLabels
 from rlipv2.losses.targets import Assignment, Matches, PackedTargets
-from rlipv2.structures import RelationOutput, RelationTarget
+from rlipv2.structures import DenseOutput, RelationOutput, RelationTarget
 
 _PAIR_WEIGHTS = {
     "loss_object_class": 1.0,
@@ -105,8 +105,20 @@ class RelationCriterion(nn.Module):
                 denoised = _in_float32(dataclasses.replace(output.denoising, relation_text=output.relation_text))
                 losses |= _by_layer(self.denoising(denoised, packed, num_pairs=num_denoising), "denoising_")
             if self.dense is not None and output.dense:
-                losses |= _by_layer(self.dense(output.dense, packed), "dense_")
+                losses |= self.dense_losses(output.dense, packed)
         return losses
+
+    def dense_losses(
+        self, outputs: Sequence[DenseOutput], targets: Sequence[RelationTarget] | PackedTargets
+    ) -> dict[str, Float[Tensor, ""]]:
+        """Losses of the dense heads alone, under the names that they have in `forward`.
+
+        Raises:
+            ValueError: the criterion was built without `dense`.
+        """
+        if self.dense is None:
+            raise ValueError("this criterion has no dense loss; build it with dense=DenseLoss()")
+        return _by_layer(self.dense(outputs, targets), "dense_")
 
     def _pair_losses(
         self, output: RelationOutput, packed: PackedTargets, num_pairs: Tensor | float

@@ -101,13 +101,20 @@ class EntityDecoder(AnchorDecoder):
     """Decodes subjects and objects jointly and refines a box for each, layer by layer (ParSeDA).
 
     Official: models/dab_deformable/deformable_transformer.py, RLIP_ParSeDABDeformableTransformer_v2
-    (`ho_decoder`). Arguments as in `AnchorDecoder`.
+    (`ho_decoder`).
+
+    Args:
+        dim: width.
+        num_layers: layers.
+        first_size_bias: start value that the first layer's heads add to the logits of width and height.
+            Official: -2, meant for points as references, which shrinks anchor boxes (docs/parity.md, Q19).
+        options: as in `AnchorDecoder`.
     """
 
-    def __init__(self, *, dim: int = 256, num_layers: int = 3, **options: Any) -> None:
+    def __init__(self, *, dim: int = 256, num_layers: int = 3, first_size_bias: float = -2.0, **options: Any) -> None:
         super().__init__(dim=dim, num_layers=num_layers, **options)
-        self.subject_box_heads = _box_heads(dim, num_layers, first_size_bias=-2.0)
-        self.object_box_heads = _box_heads(dim, num_layers, first_size_bias=-2.0)
+        self.subject_box_heads = _box_heads(dim, num_layers, first_size_bias=first_size_bias)
+        self.object_box_heads = _box_heads(dim, num_layers, first_size_bias=first_size_bias)
 
     def forward(
         self,

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from rlipv2.models.heads import PRIOR_LOGIT
 from rlipv2.models.pyramid import FeaturePyramid
-from rlipv2.structures import DenseOutput
+from rlipv2.structures import DenseOutput, TextFeatures
 
 
 class DenseHead(nn.Module):
@@ -60,3 +60,17 @@ class DenseHeads(nn.Module):
         super().__init__()
         self.on_backbone = DenseHead(dim, text_dim)
         self.on_memory = DenseHead(dim, dim)
+
+    def forward(
+        self,
+        pyramid: FeaturePyramid,
+        memory: Float[Tensor, "b s d"],
+        texts: TextFeatures,
+        fused_texts: Float[Tensor, "b t d"],
+    ) -> tuple[DenseOutput, DenseOutput]:
+        """Predictions on the backbone's tokens and on the encoder's memory."""
+        objects = texts.num_objects - 1
+        return (
+            self.on_backbone(pyramid.tokens, pyramid, texts.pooled[:objects]),
+            self.on_memory(memory, pyramid, fused_texts[:, :objects]),
+        )

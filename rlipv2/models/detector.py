@@ -185,8 +185,8 @@ class RelationDetector(nn.Module, ModelHubMixin, library_name="rlipv2", tags=["r
 
     def forward_dense(
         self, images: Tensor, padding_mask: Bool[Tensor, "b h w"], label_space: LabelSpace | TextFeatures
-    ) -> DenseOutput:
-        """Object predictions of the backbone alone, without encoder and decoders (its pre-training).
+    ) -> tuple[DenseOutput, ...]:
+        """Object predictions of backbone and encoder alone, without decoders (their pre-training).
 
         Raises:
             ValueError: the detector was built without `dense`.
@@ -195,7 +195,8 @@ class RelationDetector(nn.Module, ModelHubMixin, library_name="rlipv2", tags=["r
             raise ValueError("this detector has no dense heads; build it with dense=DenseHeads(...)")
         texts = self.encode_texts(label_space) if isinstance(label_space, LabelSpace) else label_space
         pyramid = self.image_pyramid(images, padding_mask)
-        return self.dense.on_backbone(pyramid.tokens, pyramid, texts.pooled[: texts.num_objects - 1])
+        memory, fused_texts = self.encoder(pyramid, texts.pooled, texts.padding_mask)
+        return self.dense(pyramid, memory, texts, fused_texts[-1])
 
     def _with_training_parts(
         self,
@@ -213,11 +214,7 @@ class RelationDetector(nn.Module, ModelHubMixin, library_name="rlipv2", tags=["r
             output = output.pairs(slice(self.num_pairs))
         dense: tuple[DenseOutput, ...] = ()
         if self.training and self.dense is not None:
-            objects = texts.num_objects - 1
-            dense = (
-                self.dense.on_backbone(pyramid.tokens, pyramid, texts.pooled[:objects]),
-                self.dense.on_memory(memory, pyramid, fused_texts[-1][:, :objects]),
-            )
+            dense = self.dense(pyramid, memory, texts, fused_texts[-1])
         return output.with_extras(denoising=denoising, dense=dense)
 
     def _save_pretrained(self, save_directory: Path) -> None:

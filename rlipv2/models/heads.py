@@ -36,7 +36,7 @@ class TextMatchingHead(nn.Module):
         subjects: Float[Tensor, "l b q d"],
         objects: Float[Tensor, "l b q d"],
         relations: Float[Tensor, "l b q d"],
-        texts: Float[Tensor, "l b t d"],
+        texts: Float[Tensor, "#l b t d"],
         num_objects: int,
     ) -> tuple[Float[Tensor, "l b q o"] | None, Float[Tensor, "l b q o"], Float[Tensor, "l b q r"]]:
         """Logits of subjects (or None), objects (`num_objects` texts, background last) and relations."""

@@ -6,7 +6,7 @@ over levels and points of `weight * bilinear(value_level, location)`, with zeros
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +16,7 @@ from torch import Tensor
 Shapes = Sequence[tuple[int, int]]
 
 
+@runtime_checkable
 class SamplingBackend(Protocol):
     """A function with the arguments of `deformable_sampling` without `backend`."""
 

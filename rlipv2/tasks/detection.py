@@ -102,9 +102,8 @@ class RelationDetectionTask(RelationTask):
         return self._log_losses("train", losses, batch)
 
     def _dense_losses(self, batch: RelationBatch) -> dict[str, Tensor]:
-        assert self.criterion.dense is not None  # checked by the constructor
-        output = self.detector.forward_dense(batch.images, batch.padding_mask, batch.label_space)
-        return {f"dense_{name}": loss[0] for name, loss in self.criterion.dense([output], batch.targets).items()}
+        outputs = self.detector.forward_dense(batch.images, batch.padding_mask, batch.label_space)
+        return self.criterion.dense_losses(outputs, batch.targets)
 
     def validation_step(self, batch: RelationBatch, batch_idx: int) -> None:
         """Losses and metrics of a batch."""

@@ -5,7 +5,7 @@ Official: util/optim.py. There the rate of a step is set after the step; here be
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,7 @@ class Progress:
     epoch: int
 
 
+@runtime_checkable
 class Schedule(Protocol):
     """Anything that gives the factor of a parameter group."""
 
