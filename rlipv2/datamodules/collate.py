@@ -4,26 +4,11 @@ from collections.abc import Sequence
 from typing import Literal
 
 import torch
-from jaxtyping import Bool, UInt8
-from torch import Tensor
 
 from rlipv2.ops.boxes import xyxy_to_cxcywh
+from rlipv2.ops.padding import pad_images
 from rlipv2.structures import Annotation, LabelSpace, RelationBatch, RelationTarget, Sample
 from rlipv2.transforms import clip_boxes
-
-
-def pad_images(images: Sequence[UInt8[Tensor, "3 _ _"]]) -> tuple[UInt8[Tensor, "b 3 h w"], Bool[Tensor, "b h w"]]:
-    """Images padded with 0 at the right and bottom to the largest height and width, and the mask.
-
-    The mask is True on padding. Sizes are not rounded to a multiple of anything, as officially.
-    """
-    height, width = (max(image.shape[axis] for image in images) for axis in (1, 2))
-    padded = torch.zeros(len(images), 3, height, width, dtype=images[0].dtype)
-    mask = torch.ones(len(images), height, width, dtype=torch.bool)
-    for index, image in enumerate(images):
-        padded[index, :, : image.shape[1], : image.shape[2]] = image
-        mask[index, : image.shape[1], : image.shape[2]] = False
-    return padded, mask
 
 
 def build_target(

@@ -22,6 +22,8 @@ class TimmBackbone(nn.Module):
             where other weights are loaded afterwards.
         frozen_batch_norm: batch norms use stored statistics and are not trained.
         frozen_parts: parameters whose name starts with one of these are not trained.
+        half_precision: compute in bfloat16, return float32. Halves the time of this part on processors with
+            bfloat16 arithmetic. Official: float32.
         options: further arguments of the timm network, e.g. narrower `channels`.
 
     Attributes:
@@ -39,9 +41,11 @@ class TimmBackbone(nn.Module):
         pretrained: bool = False,
         frozen_batch_norm: bool = True,
         frozen_parts: Sequence[str] = ("conv1", "bn1", "layer1"),
+        half_precision: bool = False,
         options: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
+        self.half_precision = half_precision
         body: Any = timm.create_model(
             name, pretrained=pretrained, features_only=True, out_indices=(2, 3, 4), **dict(options or {})
         )
@@ -56,4 +60,9 @@ class TimmBackbone(nn.Module):
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> list[Tensor]:
         """Maps (b, channels, ceil(h / stride), ceil(w / stride)) of normalised images."""
-        return list(self.body(images.contiguous(memory_format=torch.channels_last)))
+        images = images.contiguous(memory_format=torch.channels_last)
+        if not self.half_precision:
+            return list(self.body(images))
+        with torch.autocast(images.device.type, torch.bfloat16):
+            maps = self.body(images)
+        return [feature.float() for feature in maps]

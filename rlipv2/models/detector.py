@@ -186,7 +186,7 @@ class RelationDetector(nn.Module, ModelHubMixin, library_name="rlipv2", tags=["r
     def forward_dense(
         self, images: Tensor, padding_mask: Bool[Tensor, "b h w"], label_space: LabelSpace | TextFeatures
     ) -> tuple[DenseOutput, ...]:
-        """Object predictions of backbone and encoder alone, without decoders (their pre-training).
+        """Object predictions of the backbone alone, without encoder and decoders (its pre-training).
 
         Raises:
             ValueError: the detector was built without `dense`.
@@ -195,8 +195,7 @@ class RelationDetector(nn.Module, ModelHubMixin, library_name="rlipv2", tags=["r
             raise ValueError("this detector has no dense heads; build it with dense=DenseHeads(...)")
         texts = self.encode_texts(label_space) if isinstance(label_space, LabelSpace) else label_space
         pyramid = self.image_pyramid(images, padding_mask)
-        memory, fused_texts = self.encoder(pyramid, texts.pooled, texts.padding_mask)
-        return self.dense(pyramid, memory, texts, fused_texts[-1])
+        return (self.dense.on_backbone(pyramid.tokens, pyramid, texts.pooled[: texts.num_objects - 1]),)
 
     def _with_training_parts(
         self,

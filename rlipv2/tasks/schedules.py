@@ -4,7 +4,8 @@ Official: util/optim.py. There the rate of a step is set after the step; here be
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 
@@ -84,19 +85,21 @@ class CosineSchedule:
         final: factor at the end.
         restart_step: optimiser step at which warm-up and cosine start anew, for a training in two
             parts; 0 for one part.
+        first_factors: further factor of a group in the part before `restart_step`; 1 where none is given.
     """
 
     warmup_steps: int = 60
     final: float = 0.03
     restart_step: int = 0
+    first_factors: Mapping[str, float] = field(default_factory=dict)
 
     def factor(self, progress: Progress, group: str) -> float:
-        """The same for every group."""
-        first, last = (self.restart_step, progress.total_steps)
+        """The same for every group, but for `first_factors`."""
+        first, last, scale = self.restart_step, progress.total_steps, 1.0
         if progress.step < self.restart_step:
-            first, last = 0, self.restart_step
+            first, last, scale = 0, self.restart_step, self.first_factors.get(group, 1.0)
         step, total = progress.step - first, max(1, last - first)
         if step < self.warmup_steps:
-            return (step + 1) / (self.warmup_steps + 1)
+            return scale * (step + 1) / (self.warmup_steps + 1)
         part = min(1.0, (step - self.warmup_steps) / max(1, total - self.warmup_steps))
-        return self.final + (1 - self.final) * (1 + math.cos(math.pi * part)) / 2
+        return scale * (self.final + (1 - self.final) * (1 + math.cos(math.pi * part)) / 2)

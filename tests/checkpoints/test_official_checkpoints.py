@@ -73,7 +73,10 @@ def test_sizes_are_read_from_the_tensors_and_options_from_the_flags(official):
     ("change", "message"),
     [
         (lambda state: state.pop("projection_text.weight"), "missing: head.projection.weight"),
-        (lambda state: state.update({"transformer.new_part.weight": torch.zeros(1)}), "unexpected: transformer.new_part"),
+        (
+            lambda state: state.update({"transformer.new_part.weight": torch.zeros(1)}),
+            "unexpected: transformer.new_part",
+        ),
         (lambda state: state.update({"bias_obj_a": torch.zeros(5)}), "head.entity_bias"),
         (
             lambda state: state.update({"transformer.ho_decoder.sub_bbox_embed.0.layers.0.bias": torch.ones(32)}),

@@ -45,6 +45,13 @@ def test_cosine_schedule_ends_at_its_final_factor():
     assert values[3:] == sorted(values[3:], reverse=True)
 
 
+def test_cosine_schedule_scales_groups_of_its_first_part_only():
+    schedule = CosineSchedule(warmup_steps=0, restart_step=5, first_factors={"backbone": 4.0})
+    backbone, base = factors(schedule, 10, 10, "backbone"), factors(schedule, 10, 10)
+    assert backbone[:5] == pytest.approx([4 * factor for factor in base[:5]])
+    assert backbone[5:] == base[5:]
+
+
 def test_cosine_schedule_can_start_anew():
     values = factors(CosineSchedule(warmup_steps=1, final=0.0, restart_step=4), 10, 10)
     assert values[:5] == pytest.approx([0.5, 1.0, 0.75, 0.25, 0.5])
