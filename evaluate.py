@@ -14,8 +14,14 @@ from rlipv2 import utils
 @hydra.main(version_base="1.3", config_path="conf", config_name="evaluate")
 def main(config: DictConfig) -> float | None:
     """The entry point."""
+    zero_shot = config.model.postprocess.subject_filter  # evaluates the pre-trained weights themselves
     if config.ckpt_path is None and config.model.init is None:
         raise utils.ConfigError("nothing to evaluate: give ckpt_path=CHECKPOINT or model.init=WEIGHT_FOLDER")
+    if config.ckpt_path is None and config.model.init == config.paths.rlip and not zero_shot:
+        raise utils.ConfigError(
+            f"model.init={config.model.init} is what this experiment starts from, not its result: give "
+            "ckpt_path=CHECKPOINT or model.init=WEIGHT_FOLDER of the fine-tuned model"
+        )
     return train.run(config)
 
 

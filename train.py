@@ -8,6 +8,8 @@ from typing import Any
 
 import hydra
 import pytorch_lightning as pl
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.utilities import rank_zero_info, rank_zero_only
 
@@ -36,6 +38,8 @@ def build(config: DictConfig, checkpoint: str | None) -> tuple[pl.Trainer, pl.Li
         config.logger.wandb.id = ids["wandb"]
     if checkpoint or config.model.init:
         config.model.detector = initialized_from(config.model.init, config.model.detector)
+    if checkpoint:
+        config.model.init = None  # the checkpoint holds all weights: the folder that the run began with may be gone
     datamodule = hydra.utils.instantiate(config.data)
     task = hydra.utils.instantiate(config.model)
     # what a weight folder is rebuilt from
@@ -81,6 +85,10 @@ def run(config: DictConfig) -> float | None:
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
 def main(config: DictConfig) -> float | None:
     """The entry point."""
+    if config.resume is not None and HydraConfig.get().mode == RunMode.MULTIRUN:
+        raise utils.ConfigError(
+            f"resume={config.resume}: the jobs of a multirun cannot be told apart; continue each with ckpt_path=FILE"
+        )
     return run(config)
 
 

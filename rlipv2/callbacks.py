@@ -69,6 +69,17 @@ class RandomState(pl.Callback):
     def __init__(self) -> None:
         self._states: list[dict[str, Any]] | None = None
 
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Gives every process its own stream of random numbers, seed + rank as officially.
+
+        All processes have built the same weights before, from the same seed.
+        """
+        if trainer.global_rank > 0:
+            seed = torch.initial_seed() + trainer.global_rank
+            random.seed(seed)
+            np.random.seed(seed % 2**32)
+            torch.manual_seed(seed)
+
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
@@ -174,7 +185,7 @@ class MetricsFile(pl.Callback):
         self.untrained = untrained
         self.baselines = dict(baselines or {})
         self.values: dict[str, float] = {}
-        self._started = 0.0
+        self._created = self._started = time.perf_counter()
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Evaluates the untrained model and starts the clock of training."""
@@ -201,6 +212,7 @@ class MetricsFile(pl.Callback):
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Writes the file."""
         self.values["seconds/evaluate"] = time.perf_counter() - self._started
+        self.values["seconds/total"] = time.perf_counter() - self._created
         self.values |= {name: float(value) for name, value in trainer.callback_metrics.items()}
         if trainer.is_global_zero:
             write_json(self.path, self.values)

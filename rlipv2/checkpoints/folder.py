@@ -1,5 +1,6 @@
 """A weight folder: `model.safetensors`, `config.yaml` (the constructor tree), `label_space.json`, `tokenizer/`."""
 
+import importlib
 import json
 import os
 from collections.abc import Mapping
@@ -11,7 +12,7 @@ import yaml
 from huggingface_hub import snapshot_download
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from rlipv2.models import RelationDetector
 from rlipv2.structures import LabelSpace
@@ -19,7 +20,7 @@ from rlipv2.structures import LabelSpace
 WEIGHTS, CONFIG, LABEL_SPACE, TOKENIZER = "model.safetensors", "config.yaml", "label_space.json", "tokenizer"
 
 # A configuration may come with weights from anywhere: only our own network parts are ever constructed from it.
-_ALLOWED_TARGETS = ("rlipv2.models.", "rlipv2.layers.")
+_ALLOWED_PACKAGES = ("rlipv2.models", "rlipv2.layers")
 
 
 def build_detector(config: Mapping[str, Any], *, source: str = "config") -> RelationDetector:
@@ -151,14 +152,31 @@ def _plain(config: Any) -> Any:
 
 def _check_targets(config: Any, source: str) -> None:
     if isinstance(config, Mapping):
-        target = config.get("_target_")
-        if target is not None and not str(target).startswith(_ALLOWED_TARGETS):
-            raise ValueError(f"{source}: _target_={target!r}: only parts of rlipv2.models and rlipv2.layers are built")
+        if "_target_" in config and not _is_network_part(config["_target_"]):
+            raise ValueError(
+                f"{source}: _target_={config['_target_']!r}: only network parts of rlipv2.models and rlipv2.layers "
+                "are built"
+            )
+        if "_args_" in config:
+            raise ValueError(f"{source}: _args_={config['_args_']!r}: arguments must be named")
         for value in config.values():
             _check_targets(value, source)
     elif isinstance(config, list | tuple):
         for value in config:
             _check_targets(value, source)
+
+
+def _is_network_part(target: Any) -> bool:
+    """Whether a dotted name is a module class defined in our own packages, not something they merely import."""
+    module_name, _, class_name = str(target).rpartition(".")
+    if not any(module_name == package or module_name.startswith(f"{package}.") for package in _ALLOWED_PACKAGES):
+        return False
+    try:
+        part = getattr(importlib.import_module(module_name), class_name, None)
+    except ImportError:
+        return False
+    own = isinstance(part, type) and issubclass(part, nn.Module)
+    return own and part.__module__.startswith(_ALLOWED_PACKAGES)
 
 
 def _existing(folder: Path, name: str) -> Path:

@@ -4,6 +4,7 @@ Official layout: models/hoi.py (RLIP_ParSeDA) and main.py of the RLIPv2 reposito
 """
 
 import argparse
+import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ from torch import Tensor
 from rlipv2.checkpoints.folder import build_detector, save_weights
 from rlipv2.models import RelationDetector
 from rlipv2.structures import LabelSpace
+
+_log = logging.getLogger(__name__)
 
 _ATTENTION = (
     ("value_proj.", "value_projection."),
@@ -80,8 +83,11 @@ _COMPILED = tuple(
 )
 _BOX_HEAD = re.compile(r"(sub|obj)_bbox_embed\.(\d+)\.layers\.(\d+)\.(.*)")
 _BOX_ALIAS = re.compile(r"transformer\.(ho|verb)_decoder\.((?:sub|obj)_bbox_embed)\.(\d+)\.(.*)")
-_BRANCH = re.compile(r"transformer\.verb_tgt_generator\.fc_(\d)\.(\d+)\.(weight|bias)")
+_BRANCH = re.compile(r"transformer\.verb_tgt_generator\.fc_([123])\.(\d+)\.(weight|bias)")
 _SIDES = {"sub": "subject", "obj": "object"}
+
+# Counters that only batch norms which are not frozen have.
+_EXPECTED_MISSING = re.compile(r"backbone\..*num_batches_tracked")
 
 # Recomputed by us, or counters that frozen batch norm never reads.
 _IGNORED = re.compile(r".*(embeddings\.position_ids|relative_position_index|num_batches_tracked)$")
@@ -94,7 +100,7 @@ class ConversionReport:
     renamed: dict[str, str] = field(default_factory=dict)
     aliases: list[str] = field(default_factory=list)
     ignored: list[str] = field(default_factory=list)
-    expected_missing: list[str] = field(default_factory=list)
+    expected_missing: list[str] = field(default_factory=list)  # parts of ours that official files never hold
     missing: list[str] = field(default_factory=list)
     unexpected: list[str] = field(default_factory=list)
     mismatched: list[str] = field(default_factory=list)
@@ -127,6 +133,8 @@ def rename(key: str, num_decoder_layers: int = 3) -> str | None:
     """Our name of an official key, or None if it has none by itself (branches are stacked, aliases dropped)."""
     if match := _BOX_HEAD.fullmatch(key):
         side, index, layer, leaf = match.groups()
+        if int(index) >= 2 * num_decoder_layers:
+            return None
         decoder = "entity_decoder" if int(index) < num_decoder_layers else "relation_decoder"
         head = int(index) % num_decoder_layers
         return f"{decoder}.{_SIDES[side]}_box_heads.{head}.{2 * int(layer)}.{leaf}"
@@ -231,7 +239,8 @@ def infer_config(official: Mapping[str, Tensor], args: Mapping[str, Any] | None 
     levels = official["transformer.level_embed"].shape[0]
     text = official["transformer.text_encoder.embeddings.word_embeddings.weight"].shape
     positions = official["transformer.text_encoder.embeddings.position_embeddings.weight"].shape[0]
-    heads, points = 8, official[f"{layer}self_attn.attention_weights.weight"].shape[0] // (8 * levels)
+    heads = int(args.get("nheads", 8))
+    points = official[f"{layer}self_attn.attention_weights.weight"].shape[0] // (heads * levels)
     gating = str(args.get("gating_mechanism", "VXAc")).lower()
     common = {
         "dim": dim,
@@ -286,6 +295,7 @@ def infer_config(official: Mapping[str, Tensor], args: Mapping[str, Any] | None 
             "branches": count["transformer.verb_tgt_generator.fc_1."],
         },
         "num_levels": levels,
+        "text_per_layer": bool(args.get("lang_aux_loss", True)),
         # Few-shot runs leave the flag out, so that its absence from known flags means off.
         "subject_class": bool(args.get("subject_class", not args)),
     }
@@ -346,7 +356,9 @@ def convert_checkpoint(
     state, report = convert_state(official, num_decoder_layers=num_layers)
     with torch.device("meta"):
         expected = build_detector(config, source=source).state_dict()
-    report.missing = sorted(set(expected) - set(state))
+    missing = sorted(set(expected) - set(state))
+    report.expected_missing = [key for key in missing if _EXPECTED_MISSING.fullmatch(key)]
+    report.missing = [key for key in missing if key not in report.expected_missing]
     report.unexpected += sorted(set(state) - set(expected))
     report.mismatched += [
         f"{key}: {tuple(state[key].shape)} instead of {tuple(expected[key].shape)}"
@@ -356,7 +368,7 @@ def convert_checkpoint(
     if report.surprises:
         raise ValueError(f"{source}: cannot be converted without loss:\n{report}")
     detector = build_detector(config, source=source)
-    detector.load_state_dict(state)
+    detector.load_state_dict(state, strict=not report.expected_missing)
     return detector.eval(), report
 
 
@@ -365,5 +377,12 @@ def convert_file(path: str | Path, folder: str | Path, label_space: LabelSpace |
     official, flags = read_official(path)
     detector, report = convert_checkpoint(official, flags, source=str(path))
     detector.label_space = label_space
+    try:
+        _ = detector.text_encoder.tokenizer  # loaded, it is stored along
+    except OSError as error:
+        _log.warning(
+            "the tokenizer is not stored with the weights, it will be downloaded at the first use of words: %s",
+            str(error).splitlines()[0],
+        )
     save_weights(detector, folder)
     return report

@@ -105,22 +105,27 @@ class RelationDetector(nn.Module, ModelHubMixin, library_name="rlipv2", tags=["r
         return self.queries.num_pairs
 
     def encode_texts(self, label_space: LabelSpace) -> TextFeatures:
-        """Features of a label space; without gradients they are computed once and kept.
+        """Features of a label space; in evaluation without gradients they are computed once and kept.
 
-        Kept features are dropped as soon as a weight of the text encoder changes or moves.
+        Kept features are dropped in training mode and when weights of the text encoder move or change.
         """
-        if torch.is_grad_enabled():
-            return self.text_features(self.text_encoder.encode(label_space.texts), len(label_space.objects) + 1)
+        num_objects = len(label_space.objects) + 1
+        if self.training or torch.is_grad_enabled():
+            return self.text_features(self.text_encoder.encode(label_space.texts), num_objects)
         state = tuple(
             value for weight in self.text_encoder.parameters() for value in (weight.data_ptr(), weight._version)
         )
         cached = self._text_cache.get(label_space)
-        if self.training or cached is None or cached[0] != state:
-            pooled = self.text_encoder.encode(label_space.texts)
-            cached = (state, self.text_features(pooled, len(label_space.objects) + 1))
-            if not self.training:
-                self._text_cache = {label_space: cached}
+        if cached is None or cached[0] != state:
+            cached = (state, self.text_features(self.text_encoder.encode(label_space.texts), num_objects))
+            self._text_cache = {label_space: cached}
         return cached[1]
+
+    def train(self, mode: bool = True) -> "RelationDetector":
+        """Switches the mode; training forgets kept text features, as fused optimisers change weights unnoticed."""
+        if mode:
+            self._text_cache = {}
+        return super().train(mode)
 
     def text_features(
         self, pooled: Float[Tensor, "t c"], num_objects: int, *, training: bool | None = None

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from rlipv2.ops.boxes import cxcywh_to_xyxy
 from rlipv2.structures import PairPredictions, RelationOutput
 
 
@@ -49,8 +50,8 @@ def postprocess(
             keep = best == subject_label
     height, width = original_sizes.to(scores).unbind(-1)
     scale = torch.stack([width, height, width, height], dim=-1)[:, None]
-    subject_boxes = _to_corners(last.subject_boxes[0]) * scale
-    object_boxes = _to_corners(last.object_boxes[0]) * scale
+    subject_boxes = cxcywh_to_xyxy(last.subject_boxes[0]) * scale
+    object_boxes = cxcywh_to_xyxy(last.object_boxes[0]) * scale
     return [
         PairPredictions(
             subject_boxes=subject_boxes[image, rows],
@@ -67,9 +68,3 @@ def _best_class(logits: Float[Tensor, "b q o"]) -> tuple[Float[Tensor, "b q"], I
     """Probability and index of the best class, the background (last column) left out after the softmax."""
     best = logits.softmax(-1)[..., :-1].max(-1)
     return best.values, best.indices
-
-
-def _to_corners(boxes: Float[Tensor, "b q 4"]) -> Float[Tensor, "b q 4"]:
-    """Official order of operations: centre minus and plus half of the size."""
-    center, size = boxes.chunk(2, dim=-1)
-    return torch.cat([center - 0.5 * size, center + 0.5 * size], dim=-1)

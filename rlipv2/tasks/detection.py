@@ -26,8 +26,8 @@ class RelationDetectionTask(RelationTask):
         metrics: metrics by name, or callables that are given `datamodule.metric_arguments()`; each
             is updated with predictions, annotations and dataset positions.
         postprocess: `RelationOutput` and original sizes to predictions in original pixels.
-        init: weight folder to start from; None starts from the detector as it was built. Checkpoints
-            that are resumed or tested replace it.
+        init: weight folder to start from; None starts from the detector as it was built. Give None where a
+            checkpoint is resumed or tested, which holds all weights itself.
         cut_queries: how a query table longer than the detector's is cut, see `cut_table`.
         dense_steps: optimiser steps at the start that train only the backbone, with the detector's
             dense head and loss; not in the paper, 0 in every published recipe.
@@ -70,11 +70,11 @@ class RelationDetectionTask(RelationTask):
         return self.detector
 
     def setup(self, stage: str) -> None:
-        """Builds the metrics and loads the initial weights, unless a checkpoint is about to replace them."""
+        """Builds the metrics and loads the initial weights."""
         if not len(self.metrics) and self.metric_builders:
             self.metrics.add_metrics({name: self._build(metric) for name, metric in self.metric_builders.items()})
         self.detector.label_space = getattr(self._datamodule, "label_space", None)  # saved with the weights
-        if self.init is not None and not self._initialized and self.trainer.ckpt_path is None:
+        if self.init is not None and not self._initialized:
             initialize(self.detector, self.init, cut_queries=self.cut_queries)
             self._initialized = True
 

@@ -78,6 +78,11 @@ def test_sizes_are_read_from_the_tensors_and_options_from_the_flags(official):
             "unexpected: transformer.new_part",
         ),
         (lambda state: state.update({"bias_obj_a": torch.zeros(5)}), "head.entity_bias"),
+        (lambda state: state.update({"sub_bbox_embed.6.layers.0.bias": torch.zeros(32)}), "unexpected: sub_bbox_emb"),
+        (
+            lambda state: state.update({"transformer.verb_tgt_generator.fc_4.0.bias": torch.zeros(2)}),
+            "unexpected.*fc_4",
+        ),
         (
             lambda state: state.update({"transformer.ho_decoder.sub_bbox_embed.0.layers.0.bias": torch.ones(32)}),
             "differs from sub_bbox_embed.0.layers.0.bias",

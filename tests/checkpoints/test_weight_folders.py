@@ -76,11 +76,23 @@ def test_weights_of_another_size_are_refused(folder):
         load_weights(folder)
 
 
-def test_configurations_cannot_call_anything_but_network_parts(folder):
+@pytest.mark.parametrize(
+    "node",
+    [
+        {"_target_": "os.system", "command": "true"},
+        {"_target_": "rlipv2.layers.backbones.torch.load", "f": "x.pt", "weights_only": False},
+        {"_target_": "rlipv2.layers.backbones.timm.create_model", "model_name": "resnet18"},
+        {"_target_": "rlipv2.layers.text_encoder.RobertaModel"},
+        {"_target_": "rlipv2.layers.text_encoder.train_tokenizer", "words": ["a"]},
+        {"_target_": "rlipv2.layers.nothing.Here"},
+        {"_target_": "rlipv2.layers.mlp.MLP", "_args_": [8, 8, 8]},
+    ],
+)
+def test_configurations_cannot_call_anything_but_network_parts(folder, node):
     config = yaml.safe_load((folder / "config.yaml").read_text())
-    config["backbone"] = {"_target_": "os.system", "command": "touch /tmp/owned"}
+    config["backbone"] = node
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
-    with pytest.raises(ValueError, match="only parts of"):
+    with pytest.raises(ValueError, match=r"only network parts|must be named"):
         load_weights(folder)
 
 

@@ -68,6 +68,18 @@ def test_texts_are_encoded_once_per_label_space_until_weights_change(model):
     handle.remove()
 
 
+def test_texts_are_encoded_anew_after_training_steps_of_any_optimiser():
+    model = tiny.detector().eval()
+    with torch.no_grad():
+        before = model.encode_texts(tiny.LABELS).pooled
+    # a fused optimiser changes weights without counting their versions up
+    optimiser = torch.optim.AdamW(model.text_encoder.parameters(), lr=0.1, fused=True)
+    model.train().encode_texts(tiny.LABELS).pooled.square().sum().backward()
+    optimiser.step()
+    with torch.no_grad():
+        assert not torch.allclose(model.eval().encode_texts(tiny.LABELS).pooled, before)
+
+
 def test_the_training_text_mask_hides_labels_by_the_sign_of_their_sum():
     pooled = torch.tensor([[1.0, -2.0], [1.0, 1.0], [-1.0, 1.0]])
     model = tiny.detector()
