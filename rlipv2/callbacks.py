@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 import random
 import time
 from collections.abc import Callable, Mapping
@@ -15,6 +14,7 @@ import torch
 from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor
 
+from rlipv2.ops.files import write_atomically
 from rlipv2.ops.nms import pairwise_nms
 from rlipv2.structures import Annotation, PairPredictions, RelationBatch, Triplets
 from rlipv2.visualize import annotation_triplets, contact_sheet
@@ -319,9 +319,6 @@ def distinct_triplets(triplets: Triplets) -> Triplets:
 
 
 def write_json(path: Path, values: Mapping[str, float]) -> None:
-    """Writes numbers to a temporary file that is then renamed; NaN becomes null."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    """Writes numbers as a flat JSON object; NaN becomes null."""
     plain = {name: None if value != value else value for name, value in values.items()}
-    temporary.write_text(json.dumps(plain, indent=1, sort_keys=True) + "\n")
-    temporary.replace(path)
+    write_atomically(path, json.dumps(plain, indent=1, sort_keys=True) + "\n")

@@ -38,7 +38,7 @@ class LabelSpace:
 
     Raises:
         TypeError: a single string instead of a list of names.
-        ValueError: blank or repeated names.
+        ValueError: blank or repeated names, or the background text among the objects.
     """
 
     objects: tuple[str, ...]
@@ -49,6 +49,11 @@ class LabelSpace:
     def __post_init__(self) -> None:
         object.__setattr__(self, "objects", _clean_names("objects", self.objects))
         object.__setattr__(self, "relations", _clean_names("relations", self.relations))
+        if self.NO_OBJECT in self.objects:
+            raise ValueError(
+                f"objects[{self.objects.index(self.NO_OBJECT)}] = {self.NO_OBJECT!r}: "
+                "the background text is appended to the objects; leave it out"
+            )
 
     @property
     def texts(self) -> tuple[str, ...]:

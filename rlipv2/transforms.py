@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Bool
 from torch import Generator, Tensor
 from torchvision.transforms.v2 import functional as F
 
+from rlipv2.ops.boxes import clip_boxes
 from rlipv2.structures import Annotation, Sample
 
 SHORT_SIDES = (480, 512, 544, 576, 608, 640, 672, 704, 736, 768, 800)
@@ -48,19 +48,6 @@ def resized_size(height: int, width: int, short_side: int, max_size: int | None 
     return (scaled, short_side) if width < height else (short_side, scaled)
 
 
-def keep_boxes(annotation: Annotation, keep: Bool[Tensor, " n"]) -> Annotation:
-    """The annotation without some of its boxes; a relation that loses a box is removed with it."""
-    new_index = torch.cumsum(keep, 0) - 1
-    pairs = annotation.relations[:, :2]
-    relations = annotation.relations[keep[pairs].all(1)]
-    return dataclasses.replace(
-        annotation,
-        boxes_xyxy=annotation.boxes_xyxy[keep],
-        labels=annotation.labels[keep],
-        relations=torch.cat([new_index[relations[:, :2]], relations[:, 2:]], 1),
-    )
-
-
 def _with_boxes(annotation: Annotation, boxes_xyxy: Tensor) -> Annotation:
     return dataclasses.replace(annotation, boxes_xyxy=boxes_xyxy)
 
@@ -74,11 +61,10 @@ def _integer(low: int, high: int, generator: Generator | None) -> int:
     return int(torch.randint(low, high + 1, (), generator=generator))
 
 
-def clip_boxes(annotation: Annotation, height: int, width: int) -> Annotation:
+def clip_annotation(annotation: Annotation, height: int, width: int) -> Annotation:
     """The annotation with boxes cut to the image; those left without area go, with their relations."""
-    limit = torch.tensor([width, height, width, height], dtype=annotation.boxes_xyxy.dtype)
-    boxes = annotation.boxes_xyxy.clamp(min=0).minimum(limit)
-    return keep_boxes(_with_boxes(annotation, boxes), (boxes[:, 2:] > boxes[:, :2]).all(1))
+    boxes, relations, kept = clip_boxes(annotation.boxes_xyxy, annotation.relations, height=height, width=width)
+    return dataclasses.replace(annotation, boxes_xyxy=boxes, labels=annotation.labels[kept], relations=relations)
 
 
 class Compose:
@@ -191,7 +177,7 @@ class RandomCrop:
         left = _integer(0, width - new_width, generator)
         image = sample.image[:, top : top + new_height, left : left + new_width]
         boxes = sample.annotation.boxes_xyxy - torch.tensor([left, top, left, top], dtype=torch.float32)
-        annotation = clip_boxes(_with_boxes(sample.annotation, boxes), new_height, new_width)
+        annotation = clip_annotation(_with_boxes(sample.annotation, boxes), new_height, new_width)
         return dataclasses.replace(sample, image=image, annotation=annotation)
 
 

@@ -4,7 +4,11 @@ import ast
 import re
 from pathlib import Path
 
+import hydra
 import pytest
+
+from rlipv2.utils import check_config
+from tests.test_imports import ALLOWED, ENTRY_POINTS, LATE
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("benchmarks/*.md")])
@@ -63,6 +67,19 @@ def test_names_imported_in_examples_exist(document: Path) -> None:
                 assert [alias.name for alias in node.names if not hasattr(module, alias.name)] == []
 
 
+def test_the_import_table_is_the_one_that_is_enforced() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    rules: dict[str, set[str]] = {}
+    for row in text.split("## Who may import whom")[1].split("\n## ")[0].splitlines():
+        if row.startswith("| `"):
+            parts, others = (set(re.findall(r"`([^`]+)`", cell)) for cell in row.strip("| ").split(" | "))
+            rules |= dict.fromkeys(parts, others)
+    entry_points = {part for part in rules if ".py" in part or part in ENTRY_POINTS | {"rlipv2"}}
+    assert {part: others for part, others in rules.items() if part not in entry_points} == ALLOWED
+    assert entry_points >= ENTRY_POINTS
+    assert all(path.removeprefix("rlipv2/") in text for path in LATE)
+
+
 def test_quirks_that_code_refers_to_are_in_the_parity_table() -> None:
     sources = "\n".join(path.read_text() for path in (ROOT / "rlipv2").rglob("*.py"))
     numbers = set(re.findall(r"parity\.md, (Q\d+)", sources))
@@ -76,3 +93,13 @@ def test_options_of_the_parity_table_exist() -> None:
     sources = "\n".join(path.read_text() for path in (ROOT / "rlipv2").rglob("*.py"))
     assert len(options) > 15
     assert {name for name in options if not re.search(rf"\b{name}: ", sources)} == set()
+
+
+def test_keys_of_the_parity_table_are_written_as_runs_take_them() -> None:
+    text = (ROOT / "docs/parity.md").read_text()
+    keys = sorted(set(re.findall(r"`(\+?(?:model|data|metrics|backbone)\.[a-z_.]+)`", text)))
+    assert len(keys) > 30
+    with hydra.initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        # Hydra refuses `+` before a key that exists, and its absence before one that does not
+        config = hydra.compose("train", ["experiment=hico_full", *(f"{key}=null" for key in keys)])
+    check_config(config)

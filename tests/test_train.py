@@ -152,7 +152,7 @@ def uninterrupted(hico, tmp_path_factory):
 def test_learning_rates_follow_total_batch_and_schedule(uninterrupted):
     checkpoint = torch.load(uninterrupted / "checkpoints" / "step6.ckpt", weights_only=True)
     groups = {group["name"]: group["initial_lr"] for group in checkpoint["optimizer_states"][0]["param_groups"]}
-    assert groups == pytest.approx({"base": 8e-4, "backbone": 4e-4, "text_encoder": 8e-4})
+    assert groups == pytest.approx({"base": 1.5e-3, "backbone": 7.5e-4, "text_encoder": 1.5e-3})
     assert checkpoint["global_step"] == 6
 
 

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from rlipv2.models import RelationDetector
+from rlipv2.ops.files import write_atomically
 from rlipv2.structures import LabelSpace
 
 WEIGHTS, CONFIG, LABEL_SPACE, TOKENIZER = "model.safetensors", "config.yaml", "label_space.json", "tokenizer"
@@ -53,9 +54,9 @@ def save_weights(detector: RelationDetector, folder: str | Path) -> None:
         )
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / CONFIG, yaml.safe_dump(without_downloads(detector.config), sort_keys=False))
+    write_atomically(folder / CONFIG, yaml.safe_dump(without_downloads(detector.config), sort_keys=False))
     if detector.label_space is not None:
-        _write(folder / LABEL_SPACE, json.dumps(detector.label_space.to_dict(), indent=1))
+        write_atomically(folder / LABEL_SPACE, json.dumps(detector.label_space.to_dict(), indent=1))
     if detector.text_encoder.tokenizer_is_loaded:
         detector.text_encoder.tokenizer.save_pretrained(folder / TOKENIZER)
     temporary = folder / f".{WEIGHTS}.{os.getpid()}"
@@ -186,9 +187,3 @@ def _existing(folder: Path, name: str) -> Path:
             f"{folder / name}: missing; a weight folder holds {WEIGHTS} and {CONFIG} (found: {have})"
         )
     return folder / name
-
-
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text)
-    temporary.replace(path)

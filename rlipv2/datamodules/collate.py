@@ -8,7 +8,7 @@ import torch
 from rlipv2.ops.boxes import xyxy_to_cxcywh
 from rlipv2.ops.padding import pad_images
 from rlipv2.structures import Annotation, LabelSpace, RelationBatch, RelationTarget, Sample
-from rlipv2.transforms import clip_boxes
+from rlipv2.transforms import clip_annotation
 
 
 def build_target(
@@ -28,7 +28,7 @@ def build_target(
             and V-COCO fine-tuning uses 1 ("bicycle") for persons; see docs/parity.md.
     """
     height, width = size
-    annotation = clip_boxes(annotation, height, width)
+    annotation = clip_annotation(annotation, height, width)
     rows: dict[tuple[int, int], int] = {}
     triplets = [tuple(row) for row in annotation.relations.tolist()]
     for subject, object_, _ in triplets:

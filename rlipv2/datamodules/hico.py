@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 from rlipv2.datamodules.base import RelationDataModule
 from rlipv2.datamodules.resumable import RelabelledDataset
 from rlipv2.datasets.hico import HICODet
+from rlipv2.datasets.hico_readers import Shift
 from rlipv2.datasets.hico_subsets import relation_hois
 from rlipv2.structures import LabelSpace, RelationRecords, Sample
 from rlipv2.vocabularies import HICOVocabulary, load
@@ -28,12 +29,15 @@ class HICODetDataModule(RelationDataModule):
         annotations: "auto", "ppdm", "hicodet_json", "mat" or a path (see `HICODet`).
         num_pairs: pairs the model predicts: only the first 2 * num_pairs boxes of a training image count
             (official: as many boxes as queries, which are two per pair); None for all boxes.
+        shift: 1-based boxes of the latter two kinds, see `read_annotations`.
+        merge_iou: doubled boxes of the latter two kinds, see `read_annotations`.
+        max_skip_rate: share of the training images that may be left out (see `HICODet`).
         zero_shot: "uc_rf", "uc_nf", "uo" or "uv" hides these interactions in training and reports them
             as unseen; None for all.
         few_shot_percent: percent of the training images, None for all.
         few_shot_file: published list of these images (see `HICODet`).
         few_shot_seed: seed where the list is drawn anew.
-        relation_noise: part of the training relations replaced at random.
+        relation_noise: part of the training relations replaced at random; full training data only.
         label_space: "vocabulary" asks for all 80 objects and 117 relations, "occurring" only for those
             that train or test images show (the micro-world).
         rare: which interactions count as rare: those of the "vocabulary" (HICO-DET's official 138), or
@@ -50,6 +54,9 @@ class HICODetDataModule(RelationDataModule):
         *,
         annotations: str | Path = "auto",
         num_pairs: int | None = 100,
+        shift: Shift = "ppdm",
+        merge_iou: float | Literal["ppdm"] | None = "ppdm",
+        max_skip_rate: float = 0.001,
         zero_shot: str | None = None,
         few_shot_percent: float | None = None,
         few_shot_file: str | Path | None = None,
@@ -68,11 +75,12 @@ class HICODetDataModule(RelationDataModule):
         if zero_shot is not None and zero_shot not in self.vocabulary.unseen:
             raise ValueError(f"zero_shot={zero_shot!r}: expected one of {sorted(self.vocabulary.unseen)} or null")
         self.root = Path(root)
-        self.annotations = annotations
+        self.reading: dict[str, Any] = {"annotations": annotations, "shift": shift, "merge_iou": merge_iou}
         self.zero_shot = zero_shot
         self.reduce = label_space == "occurring"
         self.rare = rare
-        self.training_options = {
+        self.max_skip_rate = max_skip_rate
+        self.training_options: dict[str, Any] = {
             "max_boxes": None if num_pairs is None else 2 * num_pairs,
             "zero_shot": zero_shot,
             "few_shot_percent": few_shot_percent,
@@ -86,18 +94,20 @@ class HICODetDataModule(RelationDataModule):
         test = self.datasets.get("test") or self._labelled(self._test)
         datasets = {"val": test, "test": test}
         if stage == "fit":
-            train = HICODet(self.root, "train", annotations=self.annotations, **self.training_options)  # type: ignore[arg-type]
-            datasets["train"] = self._labelled(train)
+            datasets["train"] = self._labelled(self._train(**self.training_options))
         return datasets
 
     @cached_property
     def _test(self) -> HICODet:
-        return HICODet(self.root, "test", annotations=self.annotations)
+        return HICODet(self.root, "test", **self.reading)
+
+    def _train(self, **options: Any) -> HICODet:
+        return HICODet(self.root, "train", max_skip_rate=self.max_skip_rate, **self.reading, **options)
 
     @cached_property
     def all_training_records(self) -> RelationRecords:
         """The training split before any few-shot or zero-shot choice."""
-        return HICODet(self.root, "train", annotations=self.annotations, max_boxes=None).records
+        return self._train(max_boxes=None).records
 
     @cached_property
     def label_space(self) -> LabelSpace:

@@ -1,13 +1,12 @@
-"""Reading JSON that was downloaded by hand, and writing files so that no half of one is ever found."""
+"""Reading JSON that was downloaded by hand, and writing it so that no half of a file is ever found."""
 
 import hashlib
 import json
-import os
-import uuid
 from pathlib import Path
 from typing import Any
 
 from rlipv2.datasets.errors import AnnotationError, DatasetNotFoundError
+from rlipv2.ops.files import write_atomically
 
 
 def read_json(path: Path) -> Any:
@@ -48,21 +47,8 @@ def read_json(path: Path) -> Any:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Writes JSON under a temporary name in the same folder and renames it: readers see all of it or nothing.
-
-    Several processes may write the same path at once; the last one to finish wins.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
-    try:
-        with temporary.open("x", encoding="utf-8") as file:
-            json.dump(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    """Writes JSON, see `write_atomically`."""
+    write_atomically(path, json.dumps(content))
 
 
 def sha256(path: Path) -> str:

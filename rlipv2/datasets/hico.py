@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import torch
 from torch.utils.data import Dataset
 
 from rlipv2.datasets.errors import AnnotationError, DatasetNotFoundError
@@ -21,7 +20,8 @@ from rlipv2.datasets.hico_subsets import (
     relation_images,
 )
 from rlipv2.datasets.images import read_image
-from rlipv2.structures import Annotation, LabelSpace, RelationRecords, Sample
+from rlipv2.ops.boxes import clip_boxes
+from rlipv2.structures import LabelSpace, RelationRecords, Sample
 from rlipv2.vocabularies import HICOVocabulary, load
 
 logger = logging.getLogger(__name__)
@@ -111,6 +111,8 @@ class HICODet(Dataset[Sample]):
         training: follow the rules of training; by default only for the split "train".
         max_boxes: boxes of an image that count in training, in file order; `None` for all. Official:
             the number of queries, 200, but 128 for full fine-tuning and unseen combinations.
+        max_skip_rate: share of the images in the file that training may leave out for a relation to a
+            missing box; more is an error. With 0.001, fewer than 1,000 images may lose none.
         shift: see `read_annotations`; without effect on PPDM files.
         merge_iou: see `read_annotations`; without effect on PPDM files.
         zero_shot: "uc_rf", "uc_nf", "uo" or "uv" drops the relations that this setting leaves unseen.
@@ -119,7 +121,8 @@ class HICODet(Dataset[Sample]):
             exists, else the subset is drawn from `few_shot_seed`.
         few_shot_seed: seed of the draw.
         cache_dir: where a drawn subset is stored; by default the folder `cache` in `root`.
-        relation_noise: probability with which a verb is replaced by another one.
+        relation_noise: probability with which a verb is replaced by another one; not together with
+            `few_shot_percent` or `zero_shot` (official: files of the full data only).
         noise_seed: seed of the replacement.
         vocabulary: other names or prompts than those of `vocabularies.load("hico")`.
 
@@ -130,7 +133,9 @@ class HICODet(Dataset[Sample]):
 
     Raises:
         DatasetNotFoundError: folder, annotations or images are not there.
-        AnnotationError: the annotations cannot be used; names the record.
+        AnnotationError: the annotations cannot be used, or more images than `max_skip_rate` allows would
+            be left out; names the record.
+        ValueError: options out of range or that do not go together.
     """
 
     def __init__(
@@ -142,6 +147,7 @@ class HICODet(Dataset[Sample]):
         transform: Callable[[Sample], Sample] | None = None,
         training: bool | None = None,
         max_boxes: int | None = 200,
+        max_skip_rate: int | float = 0.001,
         shift: Shift = "ppdm",
         merge_iou: int | float | Literal["ppdm"] | None = "ppdm",
         zero_shot: str | None = None,
@@ -159,6 +165,13 @@ class HICODet(Dataset[Sample]):
             raise ValueError(
                 "few_shot_percent, zero_shot and relation_noise change training only; test is always whole"
             )
+        if relation_noise and (few_shot_percent is not None or zero_shot is not None):
+            raise ValueError(
+                f"relation_noise={relation_noise} with few_shot_percent={few_shot_percent}, zero_shot={zero_shot!r}: "
+                "noise is defined on the full training data only; leave out one of them"
+            )
+        if not 0 <= max_skip_rate <= 1:
+            raise ValueError(f"max_skip_rate={max_skip_rate}: expected a share of the images, 0 to 1")
         if few_shot_file is not None and few_shot_percent is None:
             raise ValueError("few_shot_file is given without few_shot_percent")
         self.root = find_root(root)
@@ -173,7 +186,7 @@ class HICODet(Dataset[Sample]):
             self.annotation_file, split, shift=shift, merge_iou=merge_iou, vocabulary=self.vocabulary
         )
         self.counts["images in file"] = len(records)
-        records = self._drop_broken(records)
+        records = self._drop_broken(records, max_skip_rate)
         if few_shot_percent is not None:
             cache = self.root / "cache" if cache_dir is None else Path(cache_dir)
             records = self._few_shot(
@@ -206,17 +219,19 @@ class HICODet(Dataset[Sample]):
         image = read_image(self.image_folder / annotation.file_name)
         height, width = image.shape[1:]
         if self.training:
-            annotation = clamp_to_image(annotation, height, width)
+            boxes, relations, kept = clip_boxes(annotation.boxes_xyxy, annotation.relations, height=height, width=width)
+            labels = annotation.labels[kept]
+            annotation = dataclasses.replace(annotation, boxes_xyxy=boxes, labels=labels, relations=relations)
         sample = Sample(image, annotation, self.label_space, (height, width))
         return sample if self.transform is None else self.transform(sample)
 
-    def _drop_broken(self, records: RelationRecords) -> RelationRecords:
-        """Leaves out images with relations to boxes that do not exist; outside of training that is an error."""
+    def _drop_broken(self, records: RelationRecords, max_skip_rate: int | float) -> RelationRecords:
+        """Leaves out images with relations to boxes that do not exist; too many, or any in evaluation, are an error."""
         broken = out_of_range(records)
         if not broken.any():
             return records
         images = np.unique(relation_images(records)[broken])
-        if self.training:
+        if self.training and len(images) <= max_skip_rate * len(records):
             self.counts["images skipped for a relation to a missing box"] = len(images)
             logger.warning(
                 "%s: %d images are skipped, a relation of theirs refers to a box they do not have; the first is %s",
@@ -226,6 +241,12 @@ class HICODet(Dataset[Sample]):
             )
             return records.select(np.setdiff1d(np.arange(len(records)), images))
         image, row = int(images[0]), int(np.flatnonzero(broken)[0])
+        todo = "rows count from 0; evaluation cannot leave images out, so correct the record"
+        if self.training:
+            todo = (
+                f"{len(images):,} of {len(records):,} images have such relations, more than training may leave out "
+                f"(max_skip_rate={max_skip_rate}): correct the records, or raise max_skip_rate to train without them"
+            )
         raise AnnotationError.in_record(
             self.annotation_file,
             image,
@@ -233,7 +254,7 @@ class HICODet(Dataset[Sample]):
             field="hoi_annotation",
             value=records.relations[row, :2].tolist(),
             wrong=f"the image has {int(np.diff(records.box_ptr)[image])} boxes",
-            todo="rows count from 0; evaluation cannot leave images out, so correct the record",
+            todo=todo,
             more=int(broken.sum()) - 1,
         )
 
@@ -291,19 +312,3 @@ def first_boxes(records: RelationRecords, count: int) -> RelationRecords:
     box_ptr = np.concatenate([[0], np.cumsum(np.minimum(lengths, count))]).astype(np.int64)
     records = records.keep_relations(np.asarray((records.relations[:, :2] < count).all(axis=1)))
     return dataclasses.replace(records, boxes=records.boxes[kept], labels=records.labels[kept], box_ptr=box_ptr)
-
-
-def clamp_to_image(annotation: Annotation, height: int, width: int) -> Annotation:
-    """The annotation with boxes clamped to the image; those left without area go, with their relations."""
-    limits = torch.tensor([width, height, width, height], dtype=annotation.boxes_xyxy.dtype)
-    boxes = torch.minimum(annotation.boxes_xyxy.clamp(min=0), limits)
-    kept = (boxes[:, 2:] > boxes[:, :2]).all(dim=1)
-    rows = torch.cumsum(kept, 0) - 1
-    subjects, objects = annotation.relations[:, 0], annotation.relations[:, 1]
-    relations = annotation.relations[kept[subjects] & kept[objects]]
-    return dataclasses.replace(
-        annotation,
-        boxes_xyxy=boxes[kept],
-        labels=annotation.labels[kept],
-        relations=torch.cat([rows[relations[:, :2]], relations[:, 2:]], dim=1),
-    )

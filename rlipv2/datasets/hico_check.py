@@ -160,7 +160,7 @@ def _check_relations(part: SplitUnderCheck, max_skip_rate: int | float) -> None:
     offenders = part.relation_offenders(subjects != vocabulary.PERSON)
     part.add("subjects are people", offenders=offenders, found="warning", note="kept; the evaluation ignores them")
     offenders = part.relation_offenders(relation_hois(records, vocabulary) < 0)
-    note = "kept; verb and object are no interaction of HICO-DET: ids of another order?"
+    note = "kept; the evaluation ignores them; no interaction of HICO-DET: ids of another order?"
     part.add("verb and object are an interaction", offenders=offenders, found="warning", note=note)
     keys = np.concatenate([relation_images(records)[:, None], records.relations], axis=1)
     repeated = len(keys) - len(np.unique(keys, axis=0))

@@ -3,7 +3,6 @@
 import argparse
 import io
 import json
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from rlipv2.metrics.files import EvaluationFileError
 from rlipv2.metrics.hico_files import GroundTruthFile, PredictionFile, evaluate
 from rlipv2.metrics.hico_protocol import HICOProtocol
 from rlipv2.metrics.hico_report import as_json, as_table, per_class_arrays
+from rlipv2.ops.files import write_atomically
 
 SPLITS = ("uc_rf", "uc_nf", "uo", "uv")
 
@@ -112,6 +112,13 @@ def run_hico(options: argparse.Namespace) -> None:
             "is not 0 (person)",
             file=sys.stderr,
         )
+    if result.num_ignored:
+        assert result.first_ignored is not None
+        print(
+            f"note: {options.ground_truth}: {result.describe_ignored(len(labels.table))}; the first is in record "
+            f"{result.first_ignored} (image {labels.image_ids[result.first_ignored]})",
+            file=sys.stderr,
+        )
     print(as_table(result, rules, labels.rare, splits, num_images=num_images))
     if options.json is not None:
         files = {"predictions": str(options.predictions), "ground_truth": str(options.ground_truth)}
@@ -164,17 +171,14 @@ def unseen_classes(labels: GroundTruthFile, split: str) -> np.ndarray:
 
 
 def write(path: Path, content: bytes) -> None:
-    """Writes a file under a temporary name and renames it, so that no half of one is ever found.
+    """Writes a file, see `write_atomically`.
 
     Raises:
         EvaluationFileError: the disk is full or the folder read-only.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
+        write_atomically(path, content)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise EvaluationFileError(f"{path}: cannot be written ({error.strerror})") from error
 
 

@@ -135,6 +135,10 @@ class LabelledPairs:
             relations=truth.relations[:, 2].astype(np.int64),
         )
 
+    def take(self, rows: Shaped[np.ndarray, " j"]) -> "LabelledPairs":
+        """Those where `rows` is true, or with the numbers `rows`."""
+        return type(self)(**{name: values[rows] for name, values in vars(self).items()})
+
 
 def _select_rows(
     ptr: Int[np.ndarray, " p"], images: Int[np.ndarray, " j"]

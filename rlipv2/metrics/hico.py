@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 from torchmetrics import Metric
-from torchmetrics.utilities import dim_zero_cat
+from torchmetrics.utilities import dim_zero_cat, rank_zero_warn
 
 from rlipv2.metrics.functional import Detections, GroundTruth, TripletTable, ranked_detections
 from rlipv2.metrics.hico_protocol import HICOProtocol, HICOResult, Matches, match_images, summarise
@@ -42,6 +42,9 @@ class HICODetMAP(Metric):
     * `matlab/map_full`, `matlab/map_ko_full`, ...: the rules of the MATLAB code of HICO-DET on the same
       `top_k` list after suppression. `protocol="matlab"` swaps the names: these figures then stand
       without prefix and the others under `rlipv2/`.
+
+    Labelled pairs that are none of the classes, or whose subject is no person, do not count: `compute` warns
+    of them once, and `counts` has their number.
 
     Args:
         hois: rows (relation, object), one per class; checked here, as `rare` and `unseen` are.
@@ -117,6 +120,7 @@ class HICODetMAP(Metric):
             match_threshold=match_threshold,
         )
         self._result: HICOResult | None = None
+        self._warned = False
         for name in self._STATES:
             self.add_state(name, default=[], dist_reduce_fx="cat")
         self._append_nothing()
@@ -182,6 +186,7 @@ class HICODetMAP(Metric):
     def compute(self) -> dict[str, Float[Tensor, ""]]:
         """The figures over all images so far, on all processes."""
         self._result = summarise(self._matches(), len(self.table), self.rules)
+        self._warn_of_ignored(self._result)
         groups = {"full": None, "rare": self.rare, "non_rare": ~self.rare}
         if self.unseen is not None:
             groups |= {"unseen": self.unseen, "seen": ~self.unseen}
@@ -199,22 +204,39 @@ class HICODetMAP(Metric):
         The known-object setting and the other protocol have their own, named like the keys of `compute`
         (`ko_ap`, `matlab/ap`). Runs `compute` first and therefore on all processes together.
         """
-        result = self._result
-        if result is None:
-            self.compute()
-            result = self._result
-        assert result is not None
+        result = self._latest()
         arrays: dict[str, np.ndarray] = {"num_labelled": result.num_labelled}
         for name, figures in result.figures.items():
             prefix = self._prefix(name) + ("ko_" if name.endswith("/ko") else "")
             arrays |= {prefix + key: values for key, values in vars(figures).items()}
         return arrays
 
+    def counts(self) -> dict[str, int]:
+        """Totals under the rules of `protocol`: labelled pairs and those ignored, detections, true positives.
+
+        Runs `compute` first and therefore on all processes together.
+        """
+        return self._latest().counts(self.protocol)
+
     def reset(self) -> None:
         """Forgets all images."""
         super().reset()
         self._result = None
         self._append_nothing()
+
+    def _latest(self) -> HICOResult:
+        if self._result is None:
+            self.compute()
+        assert self._result is not None
+        return self._result
+
+    def _warn_of_ignored(self, result: HICOResult) -> None:
+        if result.num_ignored and not self._warned:
+            self._warned = True
+            rank_zero_warn(
+                f"HICO-DET metric: {result.describe_ignored(len(self.table))}; the first is in the image with index "
+                f"{result.first_ignored}; run `python -m rlipv2.datasets check hico` on the dataset"
+            )
 
     def _prefix(self, name: str) -> str:
         family = name.split("/")[0]
@@ -224,7 +246,7 @@ class HICODetMAP(Metric):
         # Rows of the right type: a process without data would otherwise break the gathering of states.
         nothing = np.zeros(0, np.int64)
         self._append(
-            Matches(nothing, nothing.astype(np.float32), nothing.astype(np.uint8), nothing, nothing.reshape(0, 4))
+            Matches(nothing, nothing.astype(np.float32), nothing.astype(np.uint8), nothing, nothing.reshape(0, 5))
         )
 
     def _append(self, matches: Matches) -> None:

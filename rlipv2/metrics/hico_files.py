@@ -52,6 +52,8 @@ class Records(Protocol):
 class GroundTruthFile:
     """The labels of a split with the classes they are evaluated in; made by the two class methods.
 
+    Labels that are none of the classes stay here; `match_images` ignores and counts them.
+
     Attributes:
         path: named in errors.
         image_ids: unique number of each image.
@@ -123,7 +125,7 @@ class GroundTruthFile:
         """Takes what a dataset reader made of `path`; `hois` rows are (relation, object).
 
         Raises:
-            EvaluationFileError: a label that is none of the classes, or a repeated image.
+            EvaluationFileError: values out of range, no label that is one of the classes, or a repeated image.
         """
         truth = GroundTruth(records.boxes, records.labels, records.box_ptr, records.relations, records.relation_ptr)
         return cls(Path(path), records.image_ids, truth, TripletTable(hois), rare, unseen)._checked()
@@ -165,11 +167,12 @@ class GroundTruthFile:
             problem = f"the relation must lie in 0 to {table.num_relations - 1}"
             self._fail(images[row], "hois", truth.relations[row].tolist(), problem, "correct it")
         labels = truth.labels[truth.box_ptr[images][:, None] + pairs]
-        for row in np.flatnonzero((table.class_ids[relations, labels[:, 1]] < 0) | (labels[:, 0] != 0))[:1]:
-            triplet = f"subject class {labels[row, 0]}, relation {relations[row]}, object class {labels[row, 1]}"
-            problem = f"{triplet} is none of the {len(table)} classes"
+        # A few such labels are ignored and counted; none that counts means ids of another order.
+        if len(relations) and ((table.class_ids[relations, labels[:, 1]] < 0) | (labels[:, 0] != 0)).all():
+            triplet = f"subject class {labels[0, 0]}, relation {relations[0]}, object class {labels[0, 1]}"
+            problem = f"{triplet} is none of the {len(table)} classes, and no other label is one either"
             advice = "subjects must be persons (0) and the combination a row of the class table"
-            self._fail(images[row], "hois", truth.relations[row].tolist(), problem, advice)
+            self._fail(images[0], "hois", truth.relations[0].tolist(), problem, advice)
 
     def _fail(self, image: int | np.integer, field: str, value: object, problem: str, advice: str) -> NoReturn:
         _fail(self.path, int(image), int(self.image_ids[image]), field, value, problem, advice)

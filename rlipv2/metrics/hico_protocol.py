@@ -79,14 +79,15 @@ class Matches:
         scores: its score.
         flags: bits `TRUE_POSITIVE`, `MATLAB_TRUE_POSITIVE`, `KNOWN_OBJECT`, `UNANNOTATED`.
         labelled_classes: class of each labelled pair.
-        images: columns (dataset index, detections, labelled pairs, detections with those of no class).
+        images: columns (dataset index, detections, labelled pairs, detections with those of no class,
+            labelled pairs of no class).
     """
 
     classes: Int[np.ndarray, " k"]
     scores: Float[np.ndarray, " k"]
     flags: UInt8[np.ndarray, " k"]
     labelled_classes: Int[np.ndarray, " h"]
-    images: Int[np.ndarray, "i 4"]
+    images: Int[np.ndarray, "i 5"]
 
     @classmethod
     def concatenate(cls, parts: "list[Matches]") -> "Matches":
@@ -128,26 +129,22 @@ def match_images(
 ) -> Matches:
     """Suppresses and matches the ranked detections of a run of images.
 
+    Labelled pairs that are none of the classes are left out and counted, as are detections: the official
+    evaluator makes further classes of them, which no mean contains.
+
     Args:
         detections: the `top_k` list of each image; `detections.images` counts within this run.
         truth: labels of the same images.
         table: the classes.
         protocol: the rules.
         indices: dataset index of each image.
-        person: object class of all subjects; detections with another subject have no class.
-
-    Raises:
-        ValueError: a labelled pair that is no class, naming the dataset index of its image.
+        person: object class of all subjects; pairs with another subject have no class.
     """
     labelled = LabelledPairs.from_ground_truth(truth)
     labelled_classes = table.classes(labelled.relations, labelled.object_labels)
-    wrong = np.flatnonzero((labelled_classes < 0) | (labelled.subject_labels != person))
-    if len(wrong):
-        raise ValueError(
-            f"image with index {indices[labelled.images[wrong[0]]]}: (subject, relation, object) = "
-            f"({labelled.subject_labels[wrong[0]]}, {labelled.relations[wrong[0]]}, "
-            f"{labelled.object_labels[wrong[0]]}) is none of the {len(table)} classes; check the label space"
-        )
+    is_class = (labelled_classes >= 0) & (labelled.subject_labels == person)
+    num_ignored = np.bincount(labelled.images[~is_class], minlength=len(truth))
+    labelled, labelled_classes = labelled.take(is_class), labelled_classes[is_class]
     if protocol.nms:
         detections = detections.take(_survivors(detections, table, protocol))
     num_filtered = np.bincount(detections.images, minlength=len(truth))
@@ -158,8 +155,9 @@ def match_images(
         [
             indices,
             np.bincount(detections.images, minlength=len(truth)),
-            np.diff(truth.relation_ptr),
+            np.bincount(labelled.images, minlength=len(truth)),
             num_filtered,
+            num_ignored,
         ],
         axis=1,
     )
@@ -242,6 +240,8 @@ class HICOResult:
             without boxes, which the MATLAB code also reads, are not part of box annotations.
         num_labelled: labelled pairs per class.
         num_filtered: detections left by top-k and suppression, with those of no class.
+        num_ignored: labelled pairs of no class.
+        first_ignored: the smallest dataset index of an image with such a pair, None if there is none.
     """
 
     RULES: ClassVar[tuple[str, ...]] = ("rlipv2", "rlipv2/ko", "matlab", "matlab/ko")
@@ -249,6 +249,8 @@ class HICOResult:
     figures: dict[str, ClassFigures]
     num_labelled: Int[np.ndarray, " c"]
     num_filtered: int
+    num_ignored: int
+    first_ignored: int | None
 
     def counts(self, rules: str = "rlipv2") -> dict[str, int]:
         """Totals by the names of the recorded results; `rules` is a key of `figures`."""
@@ -259,7 +261,16 @@ class HICOResult:
             "detections_counted": int(figures.num_detections.sum()),
             "true_positives": int(figures.num_true_positives.sum()),
             "detections_after_filter": self.num_filtered,
+            "gt_pairs_ignored": self.num_ignored,
         }
+
+    def describe_ignored(self, num_classes: int) -> str:
+        """Says how many labelled pairs do not count and why, for a warning."""
+        total = self.num_ignored + int(self.num_labelled.sum())
+        return (
+            f"{self.num_ignored} of {total} labelled pairs do not count, because their subject is no person or "
+            f"(relation, object) is none of the {num_classes} classes"
+        )
 
 
 def summarise(matches: Matches, num_classes: int, protocol: HICOProtocol) -> HICOResult:
@@ -288,7 +299,14 @@ def summarise(matches: Matches, num_classes: int, protocol: HICOProtocol) -> HIC
         "matlab": _per_class(matlab, everywhere, ptr, num_labelled, decimal),
         "matlab/ko": _per_class(matlab, known[order], ptr, num_labelled, decimal),
     }
-    return HICOResult(figures, num_labelled, int(matches.images[:, 3].sum()))
+    ignoring = matches.images[matches.images[:, 4] > 0, 0]
+    return HICOResult(
+        figures,
+        num_labelled,
+        num_filtered=int(matches.images[:, 3].sum()),
+        num_ignored=int(matches.images[:, 4].sum()),
+        first_ignored=int(ignoring.min()) if len(ignoring) else None,
+    )
 
 
 def _per_class(

@@ -1,11 +1,11 @@
-"""Box formats, intersection over union and its generalised form.
+"""Box formats, clipping, and the generalised form of intersection over union.
 
 Written for leading axes (layers, images) that `torchvision.ops` does not take; on plain lists of boxes
 with an area the numbers are equal to torchvision's (tests/ops/test_boxes.py).
 """
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 
@@ -35,17 +35,30 @@ def box_area(boxes_xyxy: Float[Tensor, "*n 4"]) -> Float[Tensor, "*n"]:
     return (x2 - x1) * (y2 - y1)
 
 
+def clip_boxes(
+    boxes_xyxy: Float[Tensor, "n 4"], relations: Int[Tensor, "h 3"], *, height: int, width: int
+) -> tuple[Float[Tensor, "m 4"], Int[Tensor, "k 3"], Bool[Tensor, " n"]]:
+    """Boxes cut to an image, the relations among those with an area left, and which boxes these are.
+
+    Args:
+        boxes_xyxy: in pixels of the image.
+        relations: rows (subject box, object box, relation); they are renumbered, and go with their boxes.
+        height: of the image.
+        width: of the image.
+    """
+    limits = torch.tensor([width, height, width, height], dtype=boxes_xyxy.dtype)
+    boxes = boxes_xyxy.clamp(min=0).minimum(limits)
+    kept = (boxes[:, 2:] > boxes[:, :2]).all(dim=1)
+    rows = torch.cumsum(kept, 0) - 1
+    relations = relations[kept[relations[:, :2]].all(dim=1)]
+    return boxes[kept], torch.cat([rows[relations[:, :2]], relations[:, 2:]], dim=1), kept
+
+
 def union_box(a_xyxy: Float[Tensor, "*#n 4"], b_xyxy: Float[Tensor, "*#n 4"]) -> Float[Tensor, "*_ 4"]:
     """The smallest box around both, row by row; leading axes broadcast."""
     low = torch.minimum(a_xyxy[..., :2], b_xyxy[..., :2])
     high = torch.maximum(a_xyxy[..., 2:], b_xyxy[..., 2:])
     return torch.cat([low, high], dim=-1)
-
-
-def elementwise_iou(a_xyxy: Float[Tensor, "*#n 4"], b_xyxy: Float[Tensor, "*#n 4"]) -> Float[Tensor, "*_"]:
-    """Intersection over union of a[i] and b[i]; 0 where both have no area. Leading axes broadcast."""
-    intersection, union = _overlap(a_xyxy, b_xyxy)
-    return _ratio(intersection, union)
 
 
 def elementwise_giou(a_xyxy: Float[Tensor, "*#n 4"], b_xyxy: Float[Tensor, "*#n 4"]) -> Float[Tensor, "*_"]:
@@ -57,11 +70,6 @@ def elementwise_giou(a_xyxy: Float[Tensor, "*#n 4"], b_xyxy: Float[Tensor, "*#n 
     intersection, union = _overlap(a_xyxy, b_xyxy)
     hull = box_area(union_box(a_xyxy, b_xyxy))
     return _ratio(intersection, union) - _ratio(hull - union, hull)
-
-
-def pairwise_iou(a_xyxy: Float[Tensor, "*#b n 4"], b_xyxy: Float[Tensor, "*#b m 4"]) -> Float[Tensor, "*_ n m"]:
-    """Intersection over union of every a with every b; 0 where both have no area."""
-    return elementwise_iou(a_xyxy[..., :, None, :], b_xyxy[..., None, :, :])
 
 
 def pairwise_giou(a_xyxy: Float[Tensor, "*#b n 4"], b_xyxy: Float[Tensor, "*#b m 4"]) -> Float[Tensor, "*_ n m"]:

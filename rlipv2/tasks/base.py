@@ -91,6 +91,7 @@ class RelationTask(pl.LightningModule):
         """The optimiser over all parameter groups and one scheduler, moved every optimiser step."""
         lr = scaled_lr(self.total_batch_size) if self.lr is None else self.lr
         groups = parameter_groups(self.network, lr, self.lr_ratios)
+        self._print_rates(lr, groups)  # before the schedule changes them
         optimizer = self.optimizer(groups)
         names = [group["name"] for group in groups]
         total_steps = int(self.trainer.estimated_stepping_batches)
@@ -103,7 +104,6 @@ class RelationTask(pl.LightningModule):
             return factor
 
         scheduler = LambdaLR(optimizer, [factor_of(name) for name in names])
-        self._print_rates(lr, groups)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step", "name": "lr"}}
 
     def _steps_per_epoch(self, total_steps: int) -> int:

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from rlipv2.datamodules import HICODetDataModule
-from rlipv2.datasets.errors import DatasetNotFoundError
+from rlipv2.datasets.errors import AnnotationError, DatasetNotFoundError
 from rlipv2.datasets.hico_subsets import relation_hois
 from rlipv2.transforms import Resize, eval_transform, train_transform
 from rlipv2.vocabularies import load
-from tests.fakes import write_hico
+from tests.fakes import Pair, hico_scenes, write_hico
 
 SMALL = {
     "train_transform": train_transform(short_sides=[48], crop_short_sides=None),
@@ -122,6 +122,34 @@ def test_few_shot_and_zero_shot_reach_the_training_split(root, tmp_path):
 def test_number_of_pairs_limits_the_boxes_of_training_images(root):
     records = module(root, num_pairs=1).datasets["train"].records
     assert np.diff(records.box_ptr).max() == 2
+
+
+def test_reading_options_reach_both_splits(tmp_path):
+    scenes = {split: hico_scenes(split, 2) for split in ("train", "test")}
+    for members in scenes.values():  # the same person once more, a little to the right
+        pair = members[0].pairs[0]
+        members[0].pairs.append(Pair(pair.hoi, tuple(np.add(pair.subject, (1, 0, 1, 0)).tolist()), pair.object))
+    folder = write_hico(tmp_path, kind="mat", scenes=scenes)
+    plain, shifted = module(folder, shift="none"), module(folder, shift="all")
+    for split in ("train", "test"):
+        boxes = [data.datasets[split].records.boxes for data in (plain, shifted)]
+        np.testing.assert_array_equal(boxes[0], boxes[1] + 1)
+    apart, merged = module(folder, merge_iou=None), module(folder, merge_iou=0.5)
+    for split in ("train", "test"):
+        assert len(merged.datasets[split].records.boxes) == len(apart.datasets[split].records.boxes) - 1
+
+
+def test_share_of_skipped_images_can_be_raised(tmp_path):
+    folder = write_hico(tmp_path)
+    path = folder / "annotations/trainval_hico.json"
+    records = json.loads(path.read_text())
+    records[2]["hoi_annotation"][0]["object_id"] = 50
+    path.write_text(json.dumps(records))
+    with pytest.raises(AnnotationError, match="1 of 6 images"):
+        module(folder)
+    data = module(folder, max_skip_rate=0.2, rare="training")
+    assert len(data.datasets["train"]) == 5
+    assert data.metric_arguments()["rare"].all()
 
 
 def test_prepare_makes_the_data_before_setup(tmp_path):

@@ -1,5 +1,3 @@
-import json
-
 import pytest
 
 from rlipv2.datasets import files
@@ -36,18 +34,3 @@ def test_written_json_reads_back_and_leaves_nothing_else(tmp_path):
     files.write_json(path, [3])
     assert files.read_json(path) == [3]
     assert list(path.parent.iterdir()) == [path]
-
-
-def test_a_crash_while_writing_leaves_the_old_file(tmp_path, monkeypatch):
-    path = tmp_path / "a.json"
-    files.write_json(path, ["old"])
-
-    def crash(content, file):
-        file.write('["ne')
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(json, "dump", crash)
-    with pytest.raises(KeyboardInterrupt):
-        files.write_json(path, ["new"])
-    assert files.read_json(path) == ["old"]
-    assert list(tmp_path.iterdir()) == [path]

@@ -10,8 +10,8 @@ import torch
 
 from rlipv2 import vocabularies
 from rlipv2.datasets import AnnotationError, DatasetNotFoundError, HICODet, ImageFileError
-from rlipv2.datasets.hico import clamp_to_image, find_annotations, first_boxes
-from rlipv2.structures import Annotation, RelationRecords
+from rlipv2.datasets.hico import find_annotations, first_boxes
+from rlipv2.structures import RelationRecords
 from tests.fakes import hico_scenes, hicodet_content, ppdm_record, write_hico, write_image, write_json
 
 TRAIN = "annotations/trainval_hico.json"
@@ -157,11 +157,27 @@ def break_record_2(records):
 
 def test_training_leaves_out_images_with_a_relation_to_a_missing_box(tmp_path, caplog):
     folder = edit_records(write_hico(tmp_path), TRAIN, break_record_2)
-    dataset = HICODet(folder, "train")
+    dataset = HICODet(folder, "train", max_skip_rate=1 / 6)
     assert "HICO_train2015_00000003.jpg" not in dataset.records.file_names
     assert len(dataset) == 5
     assert dataset.counts["images skipped for a relation to a missing box"] == 1
     assert "1 images are skipped" in caplog.text
+
+
+@pytest.mark.parametrize("options", [{}, {"max_skip_rate": 0}, {"max_skip_rate": 0.16}])
+def test_training_refuses_to_leave_out_more_images_than_allowed(tmp_path, options):
+    folder = edit_records(write_hico(tmp_path), TRAIN, break_record_2)
+    message = (
+        r"trainval_hico.json: record 2 \(image HICO_train2015_00000003.jpg\): .*; 1 of 6 images .*raise max_skip_rate"
+    )
+    with pytest.raises(AnnotationError, match=message):
+        HICODet(folder, "train", **options)
+
+
+def test_no_broken_record_needs_no_tolerance(tmp_path):
+    assert len(HICODet(write_hico(tmp_path), "train", max_skip_rate=0)) == 6
+    with pytest.raises(ValueError, match="max_skip_rate=10: expected a share"):
+        HICODet(tmp_path, "train", max_skip_rate=10)
 
 
 def test_evaluation_refuses_a_relation_to_a_missing_box(tmp_path):
@@ -189,31 +205,6 @@ def test_max_boxes_keeps_the_first_boxes_and_relations_among_them(tmp_path):
 def test_max_boxes_must_be_positive():
     with pytest.raises(ValueError, match="max_boxes=0"):
         first_boxes(RelationRecords.from_annotations([]), 0)
-
-
-def annotation(boxes, relations):
-    return Annotation(
-        image_id=1,
-        file_name="a.jpg",
-        boxes_xyxy=torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
-        labels=torch.arange(len(boxes)),
-        relations=torch.tensor(relations, dtype=torch.int64).reshape(-1, 3),
-    )
-
-
-def test_boxes_are_clamped_and_empty_ones_go_with_their_relations():
-    boxes = [[5, 5, 5, 9], [-3, -2, 10, 10], [90, 40, 120, 60], [8, 8, 4, 12], [200, 10, 210, 20]]
-    relations = [[1, 2, 7], [1, 0, 8], [2, 1, 9], [3, 2, 10], [4, 1, 11]]
-    clamped = clamp_to_image(annotation(boxes, relations), 50, 100)
-    assert clamped.boxes_xyxy.tolist() == [[0, 0, 10, 10], [90, 40, 100, 50]]
-    assert clamped.labels.tolist() == [1, 2]
-    assert clamped.relations.tolist() == [[0, 1, 7], [1, 0, 9]]
-
-
-def test_clamping_an_image_without_boxes_changes_nothing():
-    clamped = clamp_to_image(annotation([], []), 50, 100)
-    assert clamped.boxes_xyxy.shape == (0, 4)
-    assert clamped.relations.shape == (0, 3)
 
 
 def stretch_first_box(records):
@@ -283,6 +274,12 @@ def test_relation_noise_changes_relations_only(tmp_path):
     clean, noisy = (HICODet(folder, relation_noise=ratio).records for ratio in (0.0, 0.5))
     np.testing.assert_array_equal(noisy.relations[:, :2], clean.relations[:, :2])
     assert 0 < (noisy.relations[:, 2] != clean.relations[:, 2]).sum() < len(clean.relations)
+
+
+@pytest.mark.parametrize("option", [{"zero_shot": "uo"}, {"few_shot_percent": 10}])
+def test_relation_noise_is_for_the_full_data_only(tmp_path, option):
+    with pytest.raises(ValueError, match=r"relation_noise=0\.1 with .*full training data only"):
+        HICODet(write_hico(tmp_path), relation_noise=0.1, **option)
 
 
 @pytest.mark.parametrize("option", [{"zero_shot": "uo"}, {"few_shot_percent": 1}, {"relation_noise": 0.1}])

@@ -1,11 +1,12 @@
 import json
+import os
 import time
 
 import numpy as np
 import pytest
 
 from rlipv2 import vocabularies
-from rlipv2.datasets import AnnotationError, files, hico_subsets
+from rlipv2.datasets import AnnotationError, hico_subsets
 from rlipv2.datasets.hico_subsets import (
     add_relation_noise,
     draw_few_shot,
@@ -164,12 +165,11 @@ def test_the_order_of_boxes_and_records_does_not_make_annotations_others(tmp_pat
 def test_a_crash_while_storing_leaves_nothing_behind(tmp_path, monkeypatch):
     stored = tmp_path / "subset.json"
 
-    def crash(content, file):
-        file.write("{")
+    def crash(descriptor):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(files.json, "dump", crash)
+        patched.setattr(os, "fsync", crash)
         with pytest.raises(KeyboardInterrupt):
             few_shot(MANY, 30, stored=stored)
     assert list(tmp_path.iterdir()) == []

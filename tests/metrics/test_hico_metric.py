@@ -1,5 +1,6 @@
 import copy
 import pickle
+import warnings
 
 import numpy as np
 import pytest
@@ -314,10 +315,34 @@ def test_predictions_of_another_label_space_are_refused(fields: dict, message: s
     [((0, 2), 0), ((0, 1), 8), ((1, 1), 0)],
     ids=["no such combination", "no such relation", "subject is no person"],
 )
-def test_labels_that_are_no_class_are_refused(classes: tuple[int, int], relation: int) -> None:
-    label = annotation(1, [(classes[0], PERSON), (classes[1], BICYCLE)], [(0, 1, relation)])
-    with pytest.raises(ValueError, match=r"index 9: .* is none of the 4 classes"):
-        small_metric().update([found(1, 0, 0)], [label], torch.tensor([9]))
+def test_labels_that_are_no_class_do_not_count_and_are_told_once(classes: tuple[int, int], relation: int) -> None:
+    boxes = [(0, PERSON), (1, BICYCLE), (classes[0], PERSON), (classes[1], BICYCLE)]
+    # The odd label is the first of its image: the rows of the other one must not move.
+    odd = annotation(2, boxes, [(2, 3, relation), (0, 1, 0)])
+    metric, plain = small_metric(), small_metric()
+    for image, label in ((7, riding(1)), (9, odd)):
+        metric.update([found(0.9, 0, 0)], [label], torch.tensor([image]))
+        plain.update([found(0.9, 0, 0)], [riding(image)], torch.tensor([image]))
+    message = r"1 of 3 labelled pairs do not count, .* none of the 4 classes; the first is in the image with index 9"
+    with pytest.warns(UserWarning, match=message):
+        values = metric.compute()
+    assert metric.counts() == plain.counts() | {"gt_pairs_ignored": 1}
+    assert metric.counts()["gt_pairs"] == 2
+    torch.testing.assert_close(values, plain.compute(), equal_nan=True)
+    metric.update([found(1, 0, 0)], [odd], torch.tensor([11]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        metric.compute()
+    assert metric.counts()["gt_pairs_ignored"] == 2
+
+
+def test_ignored_labels_of_repeated_images_are_counted_once() -> None:
+    odd = annotation(2, [(1, PERSON), (1, BICYCLE)], [(0, 1, 0)])
+    metric = small_metric()
+    for _ in range(2):
+        metric.update([found(0.9, 0, 0), found(0.9, 0, 0)], [riding(1), odd], torch.tensor([0, 1]))
+    with pytest.warns(UserWarning, match="1 of 2 labelled pairs"):
+        metric.compute()
 
 
 def test_lists_of_different_length_are_refused() -> None:

@@ -136,6 +136,27 @@ def test_pairs_without_a_person_do_not_count_and_are_told(
     assert json.loads((tmp_path / "out.json").read_text())["detections_counted"] == 0
 
 
+def test_labels_that_are_no_class_do_not_count_and_are_told(
+    synth: SynthCase, synth_files: Files, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    truth = dict(synth.truth)
+    image = 50
+    row, box = truth["hoi_ptr"][image], truth["box_ptr"][image]
+    assert truth["box_ptr"][image + 1] > box
+    # One more pair at the head of an image: a subject that is no person.
+    objects = np.flatnonzero(truth["box_labels"][box : truth["box_ptr"][image + 1]])
+    truth["hois"] = np.insert(truth["hois"], row, [objects[0], objects[0], 0], axis=0)
+    truth["hoi_ptr"] = truth["hoi_ptr"] + (np.arange(121) > image)
+    run(synth_files[0], save(tmp_path / "truth.npz", truth), "--json", tmp_path / "out.json")
+    err = capsys.readouterr().err
+    number = synth.truth["file_id"][image]
+    assert f"truth.npz: 1 of {len(truth['hois'])} labelled pairs do not count" in err
+    assert f"the first is in record {image} (image {number})" in err
+    assert official(synth, tmp_path / "out.json")
+    found = json.loads((tmp_path / "out.json").read_text())
+    assert (found["gt_pairs"], found["gt_pairs_ignored"]) == (len(synth.truth["hois"]), 1)
+
+
 @pytest.mark.parametrize("kind", ["ppdm", "hicodet_json", "mat"])
 def test_annotation_files_of_every_kind_are_ground_truth(tmp_path: Path, kind: str) -> None:
     """A perfect detector of the miniature dataset finds every pair."""
@@ -277,9 +298,9 @@ BAD_TRUTH: dict[str, tuple[Callable[[dict], dict], str]] = {
         lambda a: {"hois": with_value(a["hois"], (0, 2), 117)},
         "the relation must lie in 0 to 116",
     ),
-    "no such combination": (
-        lambda a: {"hois": with_value(a["hois"], (slice(None), 2), 0)},
-        "is none of the 600 classes",
+    "no label is a class": (
+        lambda a: {"box_labels": np.ones_like(a["box_labels"])},
+        "is none of the 600 classes, and no other label is one either",
     ),
     "class twice": (
         lambda a: {"hoi_table": a["hoi_table"] * 0},
