@@ -139,7 +139,7 @@ def contact_sheet(
         predictions: ranked triplets per image, boxes in pixels of the image.
         ground_truth: labels per image, for example from `annotation_triplets`.
         path: of the PNG.
-        scores: figures for the table under the title, as fractions.
+        scores: figures for the table under the title, as fractions, by `row/column` (`test/map_full`).
         title: heading.
         top: predictions shown per image.
         columns: images per row.
@@ -427,19 +427,32 @@ def _clipped(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
 
 
 def _heading(title: str, scores: Mapping[str, float], width: int) -> Image.Image:
-    """The title with a table of figures in percent, as many columns as fit."""
-    column, line = 210, 26
-    per_row = max(1, (width - 2 * _GAP) // column)
-    rows = math.ceil(len(scores) / per_row)
-    heading = Image.new("RGB", (width, 84 + rows * 2 * line + (16 if rows else 0)), "white")
+    """The title with a table of figures in percent: names `row/column` share rows and columns."""
+    names = [name.rpartition("/")[::2] for name in scores]
+    rows, columns = list(dict.fromkeys(row for row, _ in names)), list(dict.fromkeys(column for _, column in names))
+    line, column_width = 34, min(190, (width - 2 * _GAP) // (len(columns) + 1))
+    heading = Image.new("RGB", (width, 84 + (len(rows) + 1) * line * bool(scores) + 12), "white")
     canvas = ImageDraw.Draw(heading)
+
+    def write(row: int, column: int, text: str, *, bold: bool = False, fill: Colour = INK) -> None:
+        font = _font(_TEXT_SIZE + 3 * bold, bold=bold)
+        place = (_GAP + column * column_width, 76 + row * line)
+        canvas.text(place, _clipped(text, font, column_width - 16), font=font, fill=fill)
+
     canvas.text(
         (_GAP, 22), _clipped(title, _font(30, bold=True), width - 2 * _GAP), font=_font(30, bold=True), fill=INK
     )
-    for k, (name, value) in enumerate(scores.items()):
-        x, y = _GAP + (k % per_row) * column, 76 + (k // per_row) * 2 * line
-        canvas.text((x, y), _clipped(name, _font(_TEXT_SIZE), column - 16), font=_font(_TEXT_SIZE), fill=GREY)
-        text = "n/a" if math.isnan(value) else f"{100 * value:.2f}"
-        canvas.text((x, y + 22), text, font=_font(22, bold=True), fill=INK)
+    for number, name in enumerate(columns):
+        write(0, number + 1, _words(name), fill=GREY)
+    for number, name in enumerate(rows):
+        write(number + 1, 0, _words(name), fill=GREY)
+    for (row, column), value in zip(names, scores.values(), strict=True):
+        text = "n/a" if math.isnan(value) else f"{100 * value:.1f}"
+        write(rows.index(row) + 1, columns.index(column) + 1, text, bold=True)
     canvas.line((_GAP, heading.height - 12, width - _GAP, heading.height - 12), fill=(200, 200, 200), width=1)
     return heading
+
+
+def _words(name: str) -> str:
+    """A figure's name as read by people: `map_non_rare` -> `mAP non rare`."""
+    return name.replace("_", " ").replace("map ", "mAP ")
