@@ -41,6 +41,7 @@ def build(config: DictConfig, checkpoint: str | None) -> tuple[pl.Trainer, pl.Li
     if checkpoint:
         config.model.init = None  # the checkpoint holds all weights: the folder that the run began with may be gone
     datamodule = hydra.utils.instantiate(config.data)
+    datamodule.require_data()  # before weights are downloaded
     task = hydra.utils.instantiate(config.model)
     # what a weight folder is rebuilt from
     task.detector.config = OmegaConf.to_container(config.model.detector, resolve=True)

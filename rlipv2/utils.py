@@ -131,7 +131,7 @@ def run(main: Callable[[], Any], config_path: str, config_name: str) -> None:
         overrides = [argument for argument in sys.argv[1:] if "=" in argument and not argument.startswith("-")]
         hints = override_hints(overrides, config_path, config_name)
         sys.exit("\n".join([f"{error}{cause}", *hints]))
-    except (ConfigError, OverrideParseException) as error:
+    except (ConfigError, OverrideParseException, FileNotFoundError) as error:
         sys.exit(str(error))
 
 

@@ -81,6 +81,9 @@ class RelationDataModule(pl.LightningDataModule):
         """What the dataset knows and its metric must be told, by constructor argument; after `setup`."""
         raise NotImplementedError
 
+    def require_data(self) -> None:
+        """Checks that the data can be found, before anything expensive is built; nothing to check by default."""
+
     def prepare_data(self) -> None:
         """Generates or converts the data if it is not there yet; one process per machine."""
         started = time.perf_counter()

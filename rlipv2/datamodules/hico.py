@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 
 from rlipv2.datamodules.base import RelationDataModule
 from rlipv2.datamodules.resumable import RelabelledDataset
-from rlipv2.datasets.hico import HICODet
+from rlipv2.datasets.hico import HICODet, find_annotations, find_root
 from rlipv2.datasets.hico_readers import Shift
 from rlipv2.datasets.hico_subsets import relation_hois
 from rlipv2.structures import LabelSpace, RelationRecords, Sample
@@ -88,6 +88,15 @@ class HICODetDataModule(RelationDataModule):
             "few_shot_seed": few_shot_seed,
             "relation_noise": relation_noise,
         }
+
+    def require_data(self) -> None:
+        """Finds the annotation file of the test split.
+
+        Raises:
+            DatasetNotFoundError: no HICO-DET under `root`, and nothing that would generate it.
+        """
+        if self.prepare is None:
+            find_annotations(find_root(self.root), "test", self.reading["annotations"])
 
     def load_datasets(self, stage: str) -> Mapping[str, Dataset[Sample]]:
         """The training split for "fit", and the test split for everything else."""

@@ -1,6 +1,7 @@
 """Command: `python -m rlipv2.microworld hico OUT` writes the world, `... stats OUT` shows what is in it."""
 
 import argparse
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -47,6 +48,8 @@ def main() -> None:
 
 def statistics(root: Path, folder: Path) -> None:
     """Prints the counts, baselines and bound of a world and writes two pictures to `folder`."""
+    if not (root / "annotations").is_dir():
+        sys.exit(f"{root}: no micro-world there; write one with `python -m rlipv2.microworld hico {root}`")
     print(report(root))
     print("\ntest mAP with labelled boxes and classes (full, rare, non-rare):")
     for name, values in bounds(root).items():
