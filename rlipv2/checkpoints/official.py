@@ -234,7 +234,7 @@ def infer_config(official: Mapping[str, Tensor], args: Mapping[str, Any] | None 
     count = {name: _count(official, name) for name in _COUNTED}
     if tuple(count[f"backbone.0.body.layer{stage}."] for stage in range(1, 5)) != (3, 4, 6, 3):
         raise ValueError("the backbone is not a ResNet-50: its stages do not have 3, 4, 6 and 3 blocks")
-    dim = official["refpoint_embed.weight"].shape[0] and official["tgt_embed.weight"].shape[1]
+    dim = official["tgt_embed.weight"].shape[1]
     layer = "transformer.encoder.layers.0."
     levels = official["transformer.level_embed"].shape[0]
     text = official["transformer.text_encoder.embeddings.word_embeddings.weight"].shape
