@@ -4,7 +4,7 @@ Boxes are x1 y1 x2 y2 in pixels of the current image. Images stay uint8: the mod
 on its device. All randomness comes from the `torch.Generator` a transform is called with (None: the
 global one of torch), so the result is a pure function of the sample and the generator's seed.
 
-Official: datasets/transforms.py and datasets/hico.py, make_hico_transforms.
+Official: datasets/transforms.py and datasets/hico/dataset.py, make_hico_transforms.
 """
 
 import dataclasses

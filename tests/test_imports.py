@@ -29,7 +29,7 @@ ALLOWED = {
 }
 # Inside functions only: `from_pretrained` and `save_pretrained` belong to the detector, reading folders does not.
 LATE = {"rlipv2/models/detector.py": {"rlipv2.checkpoints"}}
-# Entry points may import anything: `__main__.py` files, rlipv2/__init__.py and these parts.
+# Entry points may import anything: `__main__.py` and `cli.py` files, rlipv2/__init__.py and these parts.
 ENTRY_POINTS = {"parity"}
 FRAMEWORKS = {
     "pytorch_lightning": {"tasks", "datamodules", "callbacks"},
@@ -50,7 +50,7 @@ def sources() -> list[Path]:
 
 
 def is_entry_point(path: Path) -> bool:
-    return path.name == "__main__.py" or path == PACKAGE / "__init__.py" or part(path) in ENTRY_POINTS
+    return path.name in ("__main__.py", "cli.py") or path == PACKAGE / "__init__.py" or part(path) in ENTRY_POINTS
 
 
 def part(path: Path) -> str:

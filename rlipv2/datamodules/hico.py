@@ -11,9 +11,9 @@ from torch.utils.data import Dataset
 
 from rlipv2.datamodules.base import RelationDataModule
 from rlipv2.datamodules.resumable import RelabelledDataset
-from rlipv2.datasets.hico import HICODet, find_annotations, find_root
-from rlipv2.datasets.hico_readers import Shift
-from rlipv2.datasets.hico_subsets import relation_hois
+from rlipv2.datasets.hico.dataset import HICODet, find_annotations, find_root
+from rlipv2.datasets.hico.readers import Shift
+from rlipv2.datasets.hico.subsets import relation_hois
 from rlipv2.structures import LabelSpace, RelationRecords, Sample
 from rlipv2.vocabularies import HICOVocabulary, load
 

@@ -1,7 +1,6 @@
 """Datasets on disk as `torch` datasets of `Sample`. Nothing is downloaded."""
 
 from rlipv2.datasets.errors import AnnotationError, DatasetNotFoundError, ImageFileError
-from rlipv2.datasets.hico import HICODet
-from rlipv2.datasets.hico_readers import read_annotations
+from rlipv2.datasets.hico import HICODet, read_annotations
 
 __all__ = ["AnnotationError", "DatasetNotFoundError", "HICODet", "ImageFileError", "read_annotations"]

@@ -1,6 +1,6 @@
 """Ranking, matching and average precision of triplets, on flat NumPy arrays of many images at once.
 
-No class names and no torch in here; `rlipv2.metrics.hico_protocol` puts the steps together. Letters in
+No class names and no torch in here; `rlipv2.metrics.hico.protocol` puts the steps together. Letters in
 shapes: i images, q pairs predicted, r relations, k ranked detections, h pairs labelled, c classes.
 """
 

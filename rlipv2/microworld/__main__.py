@@ -5,7 +5,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from rlipv2.metrics.hico import HICODetMAP
+from rlipv2.metrics.hico.metric import HICODetMAP
 from rlipv2.microworld.baselines import ground_truth, nearest_pair, read_annotations, relation_counts
 from rlipv2.microworld.hico import write_hico
 from rlipv2.microworld.splits import RARE_BELOW

@@ -1,7 +1,7 @@
 """What a figure on the micro-world has to be compared with: two simple baselines and the upper bound.
 
 All of them use the labelled boxes and classes, so they are generous: a detector has to find these first. Feed the
-result to `rlipv2.metrics.hico.HICODetMAP`, which gives exactly 1.0 for `ground_truth`.
+result to `rlipv2.metrics.HICODetMAP`, which gives exactly 1.0 for `ground_truth`.
 """
 
 import json

@@ -7,7 +7,7 @@ import torch
 
 from rlipv2.datamodules import HICODetDataModule
 from rlipv2.datasets.errors import AnnotationError, DatasetNotFoundError
-from rlipv2.datasets.hico_subsets import relation_hois
+from rlipv2.datasets.hico.subsets import relation_hois
 from rlipv2.transforms import Resize, eval_transform, train_transform
 from rlipv2.vocabularies import load
 from tests.fakes import Pair, hico_scenes, write_hico

@@ -7,7 +7,7 @@ from PIL import Image
 from rich.console import Console
 
 from rlipv2.datasets.__main__ import main
-from rlipv2.datasets.hico_check import check_hico
+from rlipv2.datasets.hico.check import check_hico
 from rlipv2.datasets.report import Report
 from tests.fakes import Scene, hico_scenes, write_hico, write_image
 

@@ -5,7 +5,7 @@ import pytest
 
 from rlipv2.datasets import AnnotationError, read_annotations
 from rlipv2.datasets.__main__ import main
-from rlipv2.datasets.hico_convert import convert
+from rlipv2.datasets.hico.convert import convert
 from tests.fakes import hico_scenes, hicodet_content, ppdm_record, write_hico, write_json
 
 FIELDS = ("image_ids", "boxes", "labels", "box_ptr", "relations", "relation_ptr")
@@ -106,7 +106,7 @@ def test_the_command_converts_and_tells_errors(tmp_path, capsys):
     path = source(write_hico(tmp_path, kind="mat"), "mat", "test")
     target = tmp_path / "annotations" / "test_hico.json"
     options = ["--split", "test", "--shift", "none", "--merge-iou", "none"]
-    assert main(["convert", str(path), str(target), *options]) == 0
+    assert main(["convert", "hico", str(path), str(target), *options]) == 0
     assert target.is_file()
-    assert main(["convert", str(target), str(target), *options]) == 2
+    assert main(["convert", "hico", str(target), str(target), *options]) == 2
     assert "already is in the format" in capsys.readouterr().err

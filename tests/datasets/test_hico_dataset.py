@@ -10,7 +10,7 @@ import torch
 
 from rlipv2 import vocabularies
 from rlipv2.datasets import AnnotationError, DatasetNotFoundError, HICODet, ImageFileError
-from rlipv2.datasets.hico import find_annotations, first_boxes
+from rlipv2.datasets.hico.dataset import find_annotations, first_boxes
 from rlipv2.structures import RelationRecords
 from tests.fakes import hico_scenes, hicodet_content, ppdm_record, write_hico, write_image, write_json
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from rlipv2 import vocabularies
-from rlipv2.datasets import AnnotationError, hico_subsets
-from rlipv2.datasets.hico_subsets import (
+from rlipv2.datasets import AnnotationError
+from rlipv2.datasets.hico import subsets as hico_subsets
+from rlipv2.datasets.hico.subsets import (
     add_relation_noise,
     draw_few_shot,
     drop_unseen,

@@ -13,7 +13,7 @@ from rlipv2.metrics.functional import (
     ranked_detections,
     recall_levels,
 )
-from rlipv2.metrics.hico import detections_on_device
+from rlipv2.metrics.hico.metric import detections_on_device
 from tests.metrics.hico_cases import SMALL_HOIS
 
 TABLE = TripletTable(SMALL_HOIS)

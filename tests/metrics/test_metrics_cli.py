@@ -77,8 +77,8 @@ def test_protocol_matlab_changes_places_with_python(synth_files: Files, tmp_path
 
 @pytest.mark.parametrize("step", [1, 50, 120, 1000])
 def test_the_size_of_chunks_does_not_matter(synth_files: Files, step: int) -> None:
-    from rlipv2.metrics.hico_files import GroundTruthFile, PredictionFile, evaluate
-    from rlipv2.metrics.hico_protocol import HICOProtocol
+    from rlipv2.metrics.hico.files import GroundTruthFile, PredictionFile, evaluate
+    from rlipv2.metrics.hico.protocol import HICOProtocol
 
     labels = GroundTruthFile.from_npz(synth_files[1])
     with PredictionFile(synth_files[0], labels) as predictions:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from rlipv2.metrics.hico import HICODetMAP
+from rlipv2.metrics.hico.metric import HICODetMAP
 from rlipv2.microworld.__main__ import main
 from rlipv2.microworld.baselines import ground_truth, nearest_pair, read_annotations, relation_counts
 from rlipv2.microworld.statistics import count_interactions, per_image

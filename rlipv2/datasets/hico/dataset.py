@@ -11,8 +11,8 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from rlipv2.datasets.errors import AnnotationError, DatasetNotFoundError
-from rlipv2.datasets.hico_readers import Kind, Shift, Split, read_annotations
-from rlipv2.datasets.hico_subsets import (
+from rlipv2.datasets.hico.readers import Kind, Shift, Split, read_annotations
+from rlipv2.datasets.hico.subsets import (
     add_relation_noise,
     drop_unseen,
     few_shot,
@@ -93,7 +93,7 @@ class HICODet(Dataset[Sample]):
     """Images of HICO-DET with their boxes and interactions, as `Sample`.
 
     Evaluation (split "test") gives the records untouched. Training follows the official reader
-    (datasets/hico.py): an image with a relation to a box that does not exist is left out altogether,
+    (datasets/hico/dataset.py): an image with a relation to a box that does not exist is left out altogether,
     images without relations stay, the first `max_boxes` boxes count, boxes are clamped to the image
     and those without area are dropped with their relations. Everything left out is counted in `counts`
     and logged.

@@ -25,7 +25,7 @@ from jaxtyping import Bool, Int, Shaped
 
 from rlipv2.metrics.files import ArrayFile, EvaluationFileError
 from rlipv2.metrics.functional import Detections, GroundTruth, TripletTable, ranked_detections
-from rlipv2.metrics.hico_protocol import HICOProtocol, HICOResult, Matches, match_images, summarise
+from rlipv2.metrics.hico.protocol import HICOProtocol, HICOResult, Matches, match_images, summarise
 
 _KINDS = {"f": "floats", "iu": "whole numbers", "fiu": "numbers", "b": "booleans"}
 

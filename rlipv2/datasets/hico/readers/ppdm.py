@@ -14,8 +14,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from rlipv2.datasets.errors import AnnotationError
-from rlipv2.datasets.hico_readers import numbers
-from rlipv2.datasets.hico_readers.numbers import Locator
+from rlipv2.datasets.hico.readers import numbers
+from rlipv2.datasets.hico.readers.numbers import Locator
 from rlipv2.structures import RelationRecords
 from rlipv2.vocabularies import HICOVocabulary
 

@@ -1,4 +1,4 @@
-"""Converts annotations of HICO-DET between the three formats: `python -m rlipv2.datasets convert`."""
+"""Converts annotations of HICO-DET between the three formats: `python -m rlipv2.datasets convert hico`."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,9 +9,9 @@ from jaxtyping import Int
 
 from rlipv2.datasets.errors import AnnotationError
 from rlipv2.datasets.files import sha256, write_json
-from rlipv2.datasets.hico_readers import Kind, Shift, Split, detect, read_annotations
-from rlipv2.datasets.hico_readers.pairs import PPDM_MERGE_IOU, PPDM_SHIFT, SHIFTS
-from rlipv2.datasets.hico_subsets import out_of_range, relation_hois, relation_images
+from rlipv2.datasets.hico.readers import Kind, Shift, Split, detect, read_annotations
+from rlipv2.datasets.hico.readers.pairs import PPDM_MERGE_IOU, PPDM_SHIFT, SHIFTS
+from rlipv2.datasets.hico.subsets import out_of_range, relation_hois, relation_images
 from rlipv2.datasets.images import read_header
 from rlipv2.structures import RelationRecords
 from rlipv2.vocabularies import HICOVocabulary, load

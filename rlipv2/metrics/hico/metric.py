@@ -13,7 +13,7 @@ from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat, rank_zero_warn
 
 from rlipv2.metrics.functional import Detections, GroundTruth, TripletTable, ranked_detections
-from rlipv2.metrics.hico_protocol import HICOProtocol, HICOResult, Matches, match_images, summarise
+from rlipv2.metrics.hico.protocol import HICOProtocol, HICOResult, Matches, match_images, summarise
 from rlipv2.structures import Annotation, PairPredictions, RelationRecords
 
 

@@ -12,9 +12,9 @@ from rich.console import Console
 from rich.progress import track
 
 from rlipv2.datasets.errors import AnnotationError, DatasetNotFoundError, ImageFileError
-from rlipv2.datasets.hico import FOLDER, IMAGE_FOLDERS, find_annotations, find_root, missing_images
-from rlipv2.datasets.hico_readers import Kind, Split, detect, ppdm, read_annotations
-from rlipv2.datasets.hico_subsets import out_of_range, relation_hois, relation_images
+from rlipv2.datasets.hico.dataset import FOLDER, IMAGE_FOLDERS, find_annotations, find_root, missing_images
+from rlipv2.datasets.hico.readers import Kind, Split, detect, ppdm, read_annotations
+from rlipv2.datasets.hico.subsets import out_of_range, relation_hois, relation_images
 from rlipv2.datasets.images import ImageHeader, read_header, read_image
 from rlipv2.datasets.report import Report
 from rlipv2.structures import RelationRecords

@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 from rlipv2.datasets.errors import AnnotationError, DatasetNotFoundError
 from rlipv2.datasets.files import read_json
-from rlipv2.datasets.hico_readers import hicodet_json, mat, ppdm
-from rlipv2.datasets.hico_readers.pairs import Shift, pairs_to_records
+from rlipv2.datasets.hico.readers import hicodet_json, mat, ppdm
+from rlipv2.datasets.hico.readers.pairs import Shift, pairs_to_records
 from rlipv2.structures import RelationRecords
 from rlipv2.vocabularies import HICOVocabulary, load
 

@@ -1,0 +1,50 @@
+"""What the sub-commands of `python -m rlipv2.metrics` share: outputs and option types."""
+
+import argparse
+from pathlib import Path
+
+from rlipv2.metrics.files import EvaluationFileError
+from rlipv2.ops.files import write_atomically
+
+
+def check_outputs(*outputs: Path | None) -> None:
+    """Before anything is computed: can these files be written?
+
+    Raises:
+        EvaluationFileError: one cannot.
+    """
+    for output in outputs:
+        if output is not None and (output.is_dir() or not output.absolute().parent.is_dir()):
+            raise EvaluationFileError(f"{output}: cannot be written there; give a file in a folder that exists")
+
+
+def write(path: Path, content: bytes) -> None:
+    """Writes a file, see `write_atomically`.
+
+    Raises:
+        EvaluationFileError: the disk is full or the folder read-only.
+    """
+    try:
+        write_atomically(path, content)
+    except OSError as error:
+        raise EvaluationFileError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def number_or_all(text: str) -> int | None:
+    """A number from 1, or None for `all`."""
+    if text == "all":
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a number from 1, or `all`")
+    return int(text)
+
+
+def not_negative(text: str) -> float:
+    """A finite number of at least 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a number of at least 0")
+    return value

@@ -1,0 +1,1 @@
+"""HICO-DET: the official Python rules and the MATLAB rules. Nothing is imported here: files need no torch."""
