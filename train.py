@@ -14,20 +14,25 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.utilities import rank_zero_info, rank_zero_only
 
 from rlipv2 import utils
+from rlipv2.checkpoints import read_partial
 from rlipv2.checkpoints.folder import TOKENIZER, without_downloads
 
 CONFIG_PATH = str(Path(__file__).parent / "conf")
 
 
-def initialized_from(folder: str | None, detector: DictConfig) -> dict[str, Any]:
-    """The constructor tree of a detector that gets all weights elsewhere: its parts fetch none of their own.
+def initialized_from(folder: str | None, detector: DictConfig, *, resumed: bool = False) -> dict[str, Any]:
+    """The constructor tree of a detector that gets weights elsewhere: the parts with such weights fetch none.
 
-    The tokenizer is the one of the weight folder, if it holds one.
+    A resumed run has weights of all parts, whatever the folder that it began with. The tokenizer is the one of
+    that folder, if it holds one.
     """
-    tree = without_downloads(OmegaConf.to_container(detector, resolve=True))
+    tree: dict[str, Any] = OmegaConf.to_container(detector, resolve=True)  # type: ignore[assignment]
+    note = read_partial(folder) if folder and not resumed else None
+    parts = tree.keys() if note is None else set(note["parts"])
+    tree |= {name: without_downloads(part) for name, part in tree.items() if name in parts}
     if folder and (Path(folder) / TOKENIZER).is_dir():
         tree["text_encoder"]["tokenizer"] = str(Path(folder) / TOKENIZER)
-    return dict(tree)
+    return tree
 
 
 def build(config: DictConfig, checkpoint: str | None) -> tuple[pl.Trainer, pl.LightningModule, pl.LightningDataModule]:
@@ -37,7 +42,9 @@ def build(config: DictConfig, checkpoint: str | None) -> tuple[pl.Trainer, pl.Li
     if "wandb" in (config.logger or {}) and "wandb" in ids:
         config.logger.wandb.id = ids["wandb"]
     if checkpoint or config.model.init:
-        config.model.detector = initialized_from(config.model.init, config.model.detector)
+        config.model.detector = initialized_from(
+            config.model.init, config.model.detector, resumed=checkpoint is not None
+        )
     if checkpoint:
         config.model.init = None  # the checkpoint holds all weights: the folder that the run began with may be gone
     datamodule = hydra.utils.instantiate(config.data)

@@ -8,7 +8,7 @@ an image, o object texts without the background text, r relation texts, t all te
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import numpy as np
 import torch
@@ -45,6 +45,8 @@ class LabelSpace:
     relations: tuple[str, ...]
 
     NO_OBJECT: ClassVar[str] = "no objects"
+    MISSING_OBJECT: ClassVar[str] = "missing objects"
+    """Class of the object of a relation that has none (V-COCO); unlike `NO_OBJECT` one of `objects`."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "objects", _clean_names("objects", self.objects))
@@ -59,6 +61,11 @@ class LabelSpace:
     def texts(self) -> tuple[str, ...]:
         """Objects, the background text, relations: one row of text features each."""
         return (*self.objects, self.NO_OBJECT, *self.relations)
+
+    @property
+    def missing_object(self) -> int | None:
+        """Row of `MISSING_OBJECT` among the objects, None where relations always have an object."""
+        return self.objects.index(self.MISSING_OBJECT) if self.MISSING_OBJECT in self.objects else None
 
     def to_dict(self) -> dict[str, list[str]]:
         """Plain lists, as written to `label_space.json` of a weight folder."""
@@ -75,6 +82,7 @@ class Annotation:
         boxes_xyxy: x1 y1 x2 y2 in pixels.
         labels: row of the dataset's object names, one per box.
         relations: rows (subject box, object box, relation); the same pair may hold several relations.
+            The object box is -1 where a relation has no object (V-COCO).
     """
 
     image_id: int
@@ -97,7 +105,7 @@ class RelationRecords:
         sizes: (height, width) in pixels where the annotation file tells them, else (0, 0).
         boxes: x1 y1 x2 y2 in pixels, as stored in the annotation file.
         labels: row of the object names per box.
-        relations: (subject box, object box, relation), boxes counted within the image.
+        relations: (subject box, object box or -1 for none, relation), boxes counted within the image.
     """
 
     image_ids: Int[np.ndarray, " i"]
@@ -193,12 +201,15 @@ class Sample:
             leave it in pixels of the original image (official evaluation targets are never resized).
         label_space: names that `annotation.labels` and `annotation.relations` count in.
         original_size: (height, width) of the stored image in pixels.
+        draw: a number drawn with the augmentation, a function of (seed, epoch, position in the dataset):
+            what is chosen at random when the batch is made is seeded with it.
     """
 
     image: UInt8[Tensor, "3 h w"]
     annotation: Annotation
     label_space: LabelSpace
     original_size: tuple[int, int]
+    draw: int = 0
 
 
 @dataclass(frozen=True)
@@ -224,7 +235,33 @@ class RelationTarget:
 
 
 @dataclass(frozen=True)
-class RelationBatch:
+class DetectionTarget:
+    """The boxes of one image, for object detection without relations.
+
+    Attributes:
+        boxes: cx cy w h divided by the width and height of the augmented image without padding.
+        labels: row of the label space, one per box.
+        annotated: which classes the dataset of this image labels at all; where two datasets are joined, the
+            classes of the other one may be in the image without a box.
+    """
+
+    boxes: Float[Tensor, "n 4"]
+    labels: Int[Tensor, " n"]
+    annotated: Bool[Tensor, " o"]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def to(self, *args: Any, **kwargs: Any) -> "DetectionTarget":
+        """A copy on another device."""
+        return _map_tensors(self, lambda _, tensor: tensor.to(*args, **kwargs))
+
+
+TargetT = TypeVar("TargetT", RelationTarget, DetectionTarget)
+
+
+@dataclass(frozen=True)
+class ImageBatch(Generic[TargetT]):
     """Images of many sizes, padded at the right and bottom, with their targets and one label space.
 
     Attributes:
@@ -240,7 +277,7 @@ class RelationBatch:
     images: UInt8[Tensor, "b 3 h w"] | Float[Tensor, "b 3 h w"]
     padding_mask: Bool[Tensor, "b h w"]
     label_space: LabelSpace
-    targets: list[RelationTarget]
+    targets: list[TargetT]
     annotations: list[Annotation]
     original_sizes: Int[Tensor, "b 2"]
     indices: Int[Tensor, " b"]
@@ -248,7 +285,7 @@ class RelationBatch:
     def __len__(self) -> int:
         return len(self.images)
 
-    def to(self, *args: Any, **kwargs: Any) -> "RelationBatch":
+    def to(self, *args: Any, **kwargs: Any) -> Self:
         """A copy whose images, mask and targets are on another device."""
         return dataclasses.replace(
             self,
@@ -257,7 +294,7 @@ class RelationBatch:
             targets=[target.to(*args, **kwargs) for target in self.targets],
         )
 
-    def pin_memory(self) -> "RelationBatch":
+    def pin_memory(self) -> Self:
         """A copy in page-locked memory; called by the loader."""
         return dataclasses.replace(
             self,
@@ -265,6 +302,14 @@ class RelationBatch:
             padding_mask=self.padding_mask.pin_memory(),
             targets=[_map_tensors(target, lambda _, tensor: tensor.pin_memory()) for target in self.targets],
         )
+
+
+class RelationBatch(ImageBatch[RelationTarget]):
+    """A batch whose targets are pairs."""
+
+
+class DetectionBatch(ImageBatch[DetectionTarget]):
+    """A batch whose targets are single boxes."""
 
 
 @dataclass(frozen=True)
@@ -331,6 +376,19 @@ class RelationOutput:
 
 
 @dataclass(frozen=True)
+class DetectionOutput:
+    """Object predictions of all decoder layers, the last layer last.
+
+    Attributes:
+        logits: before sigmoid, one column per object of the label space, no background.
+        boxes: cx cy w h, 0-1 relative to the image without padding.
+    """
+
+    logits: Float[Tensor, "l b q o"]
+    boxes: Float[Tensor, "l b q 4"]
+
+
+@dataclass(frozen=True)
 class DenseOutput:
     """Per-token object predictions of an auxiliary head (query-free, training only, not in the paper).
 
@@ -391,6 +449,25 @@ class PairPredictions:
             scores=scores.flatten()[order],
             label_space=label_space,
         )
+
+
+@dataclass(frozen=True)
+class BoxPredictions:
+    """Detected objects of one image, best first, boxes x1 y1 x2 y2 in original pixels (not clipped).
+
+    `labels` are rows of the label space the model was asked for.
+    """
+
+    boxes_xyxy: Float[Tensor, "q 4"]
+    labels: Int[Tensor, " q"]
+    scores: Float[Tensor, " q"]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def to(self, *args: Any, **kwargs: Any) -> "BoxPredictions":
+        """A copy on another device."""
+        return _map_tensors(self, lambda _, tensor: tensor.to(*args, **kwargs))
 
 
 @dataclass(frozen=True)

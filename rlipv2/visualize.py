@@ -52,15 +52,16 @@ def to_image(image: Image.Image | Tensor | str | Path) -> Image.Image:
 def annotation_triplets(annotation: Annotation, label_space: LabelSpace) -> Triplets:
     """The labels of an image as triplets with score 1, in the order of the annotation.
 
-    Negative box rows (V-COCO: no object) give a zero box and object label 0.
+    Negative box rows (V-COCO: no object) give a zero box and the label of "missing objects", or 0 where the
+    label space has no such class.
     """
     subjects, objects, relations = annotation.relations.unbind(1)
-    known = (objects >= 0)[:, None]
+    known, missing = (objects >= 0)[:, None], label_space.missing_object or 0
     return Triplets(
         subject_boxes=annotation.boxes_xyxy[subjects],
         object_boxes=annotation.boxes_xyxy[objects.clamp(min=0)] * known,
         subject_labels=annotation.labels[subjects],
-        object_labels=annotation.labels[objects.clamp(min=0)] * known[:, 0],
+        object_labels=torch.where(known[:, 0], annotation.labels[objects.clamp(min=0)], missing),
         relation_labels=relations,
         scores=torch.ones(len(relations)),
         label_space=label_space,
@@ -77,8 +78,9 @@ def draw_triplets(
 ) -> Image.Image:
     """The image with the boxes of all triplets, an arrow from subject to object, and the relations as labels.
 
-    Triplets of one pair share an arrow and a label. A pair without an object (all-zero box) gets no arrow. Labels
-    for which no free place is left are counted in a note at the bottom; all boxes are drawn.
+    Triplets of one pair share an arrow and a label. A pair without an object (all-zero box, or the class "missing
+    objects", whose predicted box means nothing) gets no arrow. Labels for which no free place is left are counted in
+    a note at the bottom; all other boxes are drawn.
 
     Args:
         image: in the size that the boxes are in.
@@ -210,8 +212,8 @@ def _save(sheet: Image.Image, path: str | Path) -> Path:
 def correct_triplets(predicted: Triplets, labelled: Triplets, threshold: float = 0.5) -> list[int | None]:
     """For each prediction, best first, the row of the labelled triplet that it finds, or None.
 
-    Both boxes need an IoU of at least `threshold`, the three names must agree, and a label is found once. A labelled
-    zero object box (no object) is only found by a prediction with a zero object box.
+    Both boxes need an IoU of at least `threshold`, the three names must agree, and a label is found once. A label
+    without object is only found by a prediction without one: a zero object box, or the class "missing objects".
     """
     labels, found = list(labelled), []
     free = set(range(len(labels)))
@@ -223,7 +225,7 @@ def correct_triplets(predicted: Triplets, labelled: Triplets, threshold: float =
             if names != (label.subject, label.relation, label.object):
                 continue
             overlap = min(
-                _iou(prediction.subject_box, label.subject_box), _iou(prediction.object_box, label.object_box)
+                _iou(prediction.subject_box, label.subject_box), _iou(_object_box(prediction), _object_box(label))
             )
             if overlap >= threshold and (best is None or overlap > best[0]):
                 best = (overlap, row)
@@ -231,6 +233,11 @@ def correct_triplets(predicted: Triplets, labelled: Triplets, threshold: float =
         if best is not None:
             free.remove(best[1])
     return found
+
+
+def _object_box(triplet: Triplet) -> Rectangle:
+    """The box of the object, all zeros where the triplet has none."""
+    return (0, 0, 0, 0) if triplet.object == LabelSpace.MISSING_OBJECT else triplet.object_box
 
 
 def _iou(a: Rectangle, b: Rectangle) -> float:
@@ -253,9 +260,10 @@ def _pairs(triplets: Triplets, zoom: float) -> list[tuple[Rectangle, Rectangle |
     """Triplets with equal boxes and names of both sides together, in order of their best score."""
     pairs: dict[tuple, tuple[Rectangle, Rectangle | None, list[Triplet]]] = {}
     for triplet in triplets:
-        key = (triplet.subject, triplet.object, triplet.subject_box, triplet.object_box)
+        object_box = _object_box(triplet)
+        key = (triplet.subject, triplet.object, triplet.subject_box, object_box)
         subject = _scaled(triplet.subject_box, zoom)
-        target = _scaled(triplet.object_box, zoom) if any(triplet.object_box) else None
+        target = _scaled(object_box, zoom) if any(object_box) else None
         pairs.setdefault(key, (subject, target, []))[2].append(triplet)
     return list(pairs.values())
 
@@ -276,7 +284,7 @@ def _middle(subject: Rectangle, target: Rectangle | None) -> tuple[Real, Real]:
 
 
 def _label(triplet: Triplet, show_scores: bool) -> str:
-    target = f" {triplet.object}" if any(triplet.object_box) else ""
+    target = f" {triplet.object}" if any(_object_box(triplet)) else ""
     score = f" {triplet.score:.2f}" if show_scores else ""
     return f"{triplet.relation}{target}{score}"
 

@@ -1,5 +1,21 @@
 """Weights on disk: our weight folders, and the official checkpoints they are converted from."""
 
-from rlipv2.checkpoints.folder import build_detector, download_weights, load_weights, read_state, save_weights
+from rlipv2.checkpoints.folder import (
+    build_detector,
+    download_weights,
+    load_weights,
+    read_partial,
+    read_state,
+    save_partial_weights,
+    save_weights,
+)
 
-__all__ = ["build_detector", "download_weights", "load_weights", "read_state", "save_weights"]
+__all__ = [
+    "build_detector",
+    "download_weights",
+    "load_weights",
+    "read_partial",
+    "read_state",
+    "save_partial_weights",
+    "save_weights",
+]

@@ -1,4 +1,8 @@
-"""`python -m rlipv2.checkpoints convert official.pth OUT_DIR`: an official checkpoint as a weight folder."""
+"""`python -m rlipv2.checkpoints convert official.pth OUT_DIR`: an official checkpoint as a weight folder.
+
+RLIPv2-ParSeDA, -ParSeD and the Relation Tagger with ResNet-50, Swin-T or Swin-L become whole weight folders; object
+detectors (DAB-Deformable-DETR, Deformable-DETR) and Swin backbones folders with initial weights for `model.init`.
+"""
 
 import argparse
 import json
@@ -34,11 +38,18 @@ def label_space_of(name: str | None) -> LabelSpace | None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Converts one file and prints what became of its keys; exit status 2 if it cannot be converted without loss."""
-    parser = argparse.ArgumentParser(prog="python -m rlipv2.checkpoints", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m rlipv2.checkpoints", description=__doc__.split("\n\n")[0])
     commands = parser.add_subparsers(dest="command", required=True)
-    convert = commands.add_parser("convert", help="official RLIPv2 .pth to a weight folder")
+    convert = commands.add_parser("convert", help="official .pth to a weight folder")
     convert.add_argument("checkpoint", type=Path, help="official .pth")
     convert.add_argument("folder", type=Path, metavar="OUT_DIR", help="weight folder to write")
+    convert.add_argument(
+        "--family",
+        choices=("auto", "relation", "detection", "backbone"),
+        default="auto",
+        help="what the file is: a RLIPv2 checkpoint, an object detector or a Swin classifier to start from; "
+        "auto tells them apart by their tensors",
+    )
     convert.add_argument(
         "--label-space",
         metavar="NAME|FILE.json",
@@ -47,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     args = parser.parse_args(argv)
     try:
-        report = convert_file(args.checkpoint, args.folder, label_space_of(args.label_space))
+        report = convert_file(args.checkpoint, args.folder, label_space_of(args.label_space), family=args.family)
     except (FileNotFoundError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

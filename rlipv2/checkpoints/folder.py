@@ -1,4 +1,7 @@
-"""A weight folder: `model.safetensors`, `config.yaml` (the constructor tree), `label_space.json`, `tokenizer/`."""
+"""A weight folder: `model.safetensors`, `config.yaml` (the constructor tree), `label_space.json`, `tokenizer/`.
+
+One with initial weights of some parts only has `partial.json` in place of the constructor tree.
+"""
 
 import importlib
 import json
@@ -19,6 +22,7 @@ from rlipv2.ops.files import write_atomically
 from rlipv2.structures import LabelSpace
 
 WEIGHTS, CONFIG, LABEL_SPACE, TOKENIZER = "model.safetensors", "config.yaml", "label_space.json", "tokenizer"
+PARTIAL = "partial.json"
 
 # A configuration may come with weights from anywhere: only our own network parts are ever constructed from it.
 _ALLOWED_PACKAGES = ("rlipv2.models", "rlipv2.layers")
@@ -59,8 +63,52 @@ def save_weights(detector: RelationDetector, folder: str | Path) -> None:
         write_atomically(folder / LABEL_SPACE, json.dumps(detector.label_space.to_dict(), indent=1))
     if detector.text_encoder.tokenizer_is_loaded:
         detector.text_encoder.tokenizer.save_pretrained(folder / TOKENIZER)
+    _save_tensors(detector.state_dict(), folder)
+    (folder / PARTIAL).unlink(missing_ok=True)
+
+
+def save_partial_weights(state: Mapping[str, Tensor], folder: str | Path, *, source: str, kind: str) -> None:
+    """Writes initial weights of some parts of a detector, for `model.init`, with a note of what they are.
+
+    Args:
+        state: tensors by the names in a detector.
+        folder: weight folder to write.
+        source: name of the file they come from.
+        kind: what that file is, in words.
+
+    Raises:
+        ValueError: the folder holds a whole detector.
+    """
+    folder = Path(folder)
+    if (folder / CONFIG).exists():
+        raise ValueError(f"{folder}: holds a whole detector ({CONFIG}); give another folder for partial weights")
+    folder.mkdir(parents=True, exist_ok=True)
+    # Copies, as several names may share one tensor, which the file format refuses.
+    _save_tensors({name: tensor.clone() for name, tensor in state.items()}, folder)
+    parts = sorted({name.split(".")[0] for name in state})
+    note = {"partial": True, "source": source, "kind": kind, "parts": parts, "tensors": len(state)}
+    write_atomically(folder / PARTIAL, json.dumps(note, indent=1))
+
+
+def read_partial(folder: str | Path) -> dict[str, Any] | None:
+    """The note of a folder with partial weights (`source`, `kind`, `parts`, `tensors`), None for a whole one.
+
+    Raises:
+        ValueError: the note is not readable.
+    """
+    path = Path(folder) / PARTIAL
+    if not path.exists():
+        return None
+    try:
+        note = json.loads(path.read_text())
+        return {"source": str(note["source"]), "kind": str(note["kind"]), "parts": list(map(str, note["parts"]))} | note
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: not the note of partial weights ({error!r}); convert the file again") from error
+
+
+def _save_tensors(state: Mapping[str, Tensor], folder: Path) -> None:
     temporary = folder / f".{WEIGHTS}.{os.getpid()}"
-    save_file({name: tensor.contiguous() for name, tensor in detector.state_dict().items()}, temporary)
+    save_file({name: tensor.contiguous() for name, tensor in state.items()}, temporary)
     temporary.replace(folder / WEIGHTS)
 
 
@@ -69,9 +117,14 @@ def load_weights(folder: str | Path, **changes: Any) -> RelationDetector:
 
     Raises:
         FileNotFoundError: the folder or one of its files is missing.
-        ValueError: the configuration or the tensors do not fit.
+        ValueError: the configuration or the tensors do not fit, or the folder holds partial weights.
     """
     folder = Path(folder)
+    if (note := read_partial(folder)) is not None:
+        raise ValueError(
+            f"{folder}: holds initial weights of {', '.join(note['parts'])} only (from {note['source']}, a "
+            f"{note['kind']}), not a detector; start a training from them with model.init={folder}"
+        )
     config_file = _existing(folder, CONFIG)
     config = yaml.safe_load(config_file.read_text())
     if not isinstance(config, dict) or "_target_" not in config:
@@ -122,13 +175,13 @@ def download_weights(name: str, **options: Any) -> Path:
             f"{name}: no such weight folder. Convert an official checkpoint with "
             "`python -m rlipv2.checkpoints convert FILE.pth OUT_DIR`, or give a Hub repository `owner/name`"
         )
-    return Path(snapshot_download(name, allow_patterns=[WEIGHTS, CONFIG, LABEL_SPACE, f"{TOKENIZER}/*"], **options))
+    return Path(snapshot_download(name, allow_patterns=[WEIGHTS, CONFIG, LABEL_SPACE, PARTIAL, f"{TOKENIZER}/*"], **options))
 
 
 def without_downloads(config: Any) -> Any:
     """A copy of a constructor tree whose parts do not fetch weights of their own."""
     if isinstance(config, Mapping):
-        off: dict[str, Any] = {"rlipv2.layers.backbones.TimmBackbone": False}
+        off: dict[str, Any] = {"rlipv2.layers.backbones.TimmBackbone": False}  # others: null
         return {
             key: off.get(str(config.get("_target_"))) if key == "pretrained" else without_downloads(value)
             for key, value in config.items()

@@ -1,7 +1,7 @@
 """Loaders shared by all relation data modules: resumable shuffling in training, file order in evaluation."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -13,6 +13,8 @@ from rlipv2 import transforms
 from rlipv2.datamodules.collate import collate
 from rlipv2.datamodules.resumable import CachedDataset, EpochSampler, ResumableLoader, TransformedDataset
 from rlipv2.structures import RelationBatch, Sample
+
+BatchBuilder = Callable[[Sequence[tuple[int, Sample]]], RelationBatch]
 
 
 class RelationDataModule(pl.LightningDataModule):
@@ -81,6 +83,14 @@ class RelationDataModule(pl.LightningDataModule):
         """What the dataset knows and its metric must be told, by constructor argument; after `setup`."""
         raise NotImplementedError
 
+    def batch_builder(self, *, training: bool) -> BatchBuilder:
+        """What makes a batch of (position, sample) items; a subclass may choose labels and targets otherwise.
+
+        Must be a pure function of the items (`Sample.draw` for random choices), so that a run resumes exactly, and
+        picklable, as loader workers call it.
+        """
+        return partial(collate, boxes_in="image" if training else "original", subject_label=self.subject_label)
+
     def require_data(self) -> None:
         """Checks that the data can be found, before anything expensive is built; nothing to check by default."""
 
@@ -117,7 +127,7 @@ class RelationDataModule(pl.LightningDataModule):
             TransformedDataset(dataset, self.train_transform, self.seed),  # type: ignore[arg-type]
             batch_size=self.batch_size,
             sampler=sampler,
-            collate_fn=partial(collate, boxes_in="image", subject_label=self.subject_label),
+            collate_fn=self.batch_builder(training=True),
             drop_last=True,
             **self._loader_arguments(),
         )
@@ -157,7 +167,7 @@ class RelationDataModule(pl.LightningDataModule):
             dataset,
             batch_size=self.eval_batch_size,
             shuffle=False,
-            collate_fn=partial(collate, boxes_in="original", subject_label=self.subject_label),
+            collate_fn=self.batch_builder(training=False),
             **self._loader_arguments(),
         )
 

@@ -153,7 +153,7 @@ class HICODetDataModule(RelationDataModule):
     def _labelled(self, dataset: HICODet) -> Dataset[Sample]:
         if not self.reduce:
             return dataset
-        return RelabelledDataset(dataset, self.vocabulary.label_space, self.label_space)
+        return RelabelledDataset(dataset, self.label_space)
 
 
 def _rows(names: Sequence[str], among: Sequence[str]) -> Int[np.ndarray, " n"]:

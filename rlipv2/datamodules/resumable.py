@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from typing import TypeVar
 
 import numpy as np
-import torch
 from torch import Generator
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
+from rlipv2.datamodules.collate import relabel
 from rlipv2.structures import LabelSpace, Sample
 from rlipv2.transforms import Transform
 
@@ -118,7 +118,7 @@ class ResumableLoader(DataLoader[T]):
 
 
 class TransformedDataset(Dataset[tuple[int, Sample]]):
-    """Applies a transform whose generator is seeded by (seed, epoch, index).
+    """Applies a transform whose generator is seeded by (seed, epoch, index), and sets `Sample.draw` by the same.
 
     Args:
         dataset: map-style dataset of samples.
@@ -136,9 +136,9 @@ class TransformedDataset(Dataset[tuple[int, Sample]]):
 
     def __getitem__(self, key: int | Key) -> tuple[int, Sample]:
         index, epoch = key if isinstance(key, tuple) else (key, 0)
-        sample = self.dataset[index]
+        entropy = np.random.SeedSequence([self.seed, epoch, index]).generate_state(2, np.uint64)
+        sample = dataclasses.replace(self.dataset[index], draw=int(entropy[1]))
         if self.transform is not None:
-            entropy = np.random.SeedSequence([self.seed, epoch, index]).generate_state(1, np.uint64)
             generator = Generator().manual_seed(int(entropy[0] >> np.uint64(1)))
             sample = self.transform(sample, generator)
         return index, sample
@@ -172,33 +172,12 @@ class RelabelledDataset(Dataset[Sample]):
         KeyError: a label whose name the other label space lacks.
     """
 
-    def __init__(self, dataset: Dataset[Sample], source: LabelSpace, target: LabelSpace) -> None:
+    def __init__(self, dataset: Dataset[Sample], target: LabelSpace) -> None:
         self.dataset = dataset
         self.target = target
-        self.objects = _rows(source.objects, target.objects)
-        self.relations = _rows(source.relations, target.relations)
 
     def __len__(self) -> int:
         return len(self.dataset)  # type: ignore[arg-type]
 
     def __getitem__(self, index: int) -> Sample:
-        sample = self.dataset[index]
-        annotation = sample.annotation
-        relations = annotation.relations.clone()
-        relations[:, 2] = self.relations[relations[:, 2]]
-        labels = self.objects[annotation.labels]
-        if (labels < 0).any() or (relations[:, 2] < 0).any():
-            raise KeyError(
-                f"image {annotation.image_id} ({annotation.file_name}): a label is not among the "
-                f"{len(self.target.objects)} objects and {len(self.target.relations)} relations asked for"
-            )
-        return dataclasses.replace(
-            sample,
-            annotation=dataclasses.replace(annotation, labels=labels, relations=relations),
-            label_space=self.target,
-        )
-
-
-def _rows(source: tuple[str, ...], target: tuple[str, ...]) -> torch.Tensor:
-    rows = {name: row for row, name in enumerate(target)}
-    return torch.tensor([rows.get(name, -1) for name in source])
+        return relabel(self.dataset[index], self.target)

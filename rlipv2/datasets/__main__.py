@@ -10,10 +10,14 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
+from rlipv2.datasets.detection import cli as detection
 from rlipv2.datasets.errors import AnnotationError, DatasetNotFoundError, ImageFileError
 from rlipv2.datasets.hico import cli as hico
 
-DATASETS = (hico,)
+DATASETS = (
+    hico,
+    detection,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,13 @@ from rlipv2.datasets.errors import AnnotationError, DatasetNotFoundError
 from rlipv2.ops.files import write_atomically
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, *, keep: Callable[[dict[str, Any]], Any] | None = None) -> Any:
     """The content of a JSON file.
+
+    Args:
+        path: of the file.
+        keep: what to keep of each JSON object, called from the innermost to the outermost, so that the large
+            parts of a large file never are in memory together.
 
     Raises:
         DatasetNotFoundError: no such file.
@@ -36,7 +42,7 @@ def read_json(path: Path) -> Any:
             "open the link in a browser and download the file itself",
         )
     try:
-        return json.loads(content)
+        return json.loads(content, object_hook=keep)
     except UnicodeDecodeError as error:
         raise AnnotationError.in_file(path, f"not text ({error})", "expected a JSON file in UTF-8") from None
     except json.JSONDecodeError as error:

@@ -1,13 +1,13 @@
 """Two-way cross-attention between image tokens and label texts with a gate: the fusion of ALIF."""
 
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-Gating = Literal["glip", "vxac", "xgating", "vtanh", "etanh"]
+from rlipv2.layers.gating import Gate, Gating
 
 
 class GatedFusion(nn.Module):
@@ -22,8 +22,7 @@ class GatedFusion(nn.Module):
         attention_dim: width of all heads together.
         num_heads: heads.
         dropout: on the attention probabilities.
-        gating: how the update is scaled: `glip` by a vector, `vxac` by the vector's first element,
-            `xgating` not at all, `vtanh` / `etanh` by the tanh of the first element / of the vector.
+        gating: how the updates are scaled, see `Gate`.
         initial_gate: start value of both gate vectors.
         padding_mask: `official` ignores padding on both sides (the official code fills a boolean
             mask, which leaves it all true; docs/parity.md, Q6), `exact` hides padded tokens and texts.
@@ -42,11 +41,9 @@ class GatedFusion(nn.Module):
         padding_mask: Literal["official", "exact"] = "official",
     ) -> None:
         super().__init__()
-        if gating not in get_args(Gating):
-            raise ValueError(f"gating={gating!r}: expected one of {get_args(Gating)}")
         if padding_mask not in ("official", "exact"):
             raise ValueError(f"padding_mask={padding_mask!r}: expected official or exact")
-        self.num_heads, self.dropout, self.gating, self.padding_mask = num_heads, dropout, gating, padding_mask
+        self.num_heads, self.dropout, self.padding_mask = num_heads, dropout, padding_mask
         self.image_norm, self.text_norm = nn.LayerNorm(image_dim), nn.LayerNorm(text_dim)
         self.image_query = nn.Linear(image_dim, attention_dim)
         self.text_key = nn.Linear(text_dim, attention_dim)
@@ -54,18 +51,12 @@ class GatedFusion(nn.Module):
         self.text_value = nn.Linear(text_dim, attention_dim)
         self.image_output = nn.Linear(attention_dim, image_dim)
         self.text_output = nn.Linear(attention_dim, text_dim)
-        self.image_gate = nn.Parameter(torch.full((image_dim,), initial_gate))
-        self.text_gate = nn.Parameter(torch.full((text_dim,), initial_gate))
+        self.image_gate = Gate(image_dim, gating, initial=initial_gate)
+        self.text_gate = Gate(text_dim, gating, initial=initial_gate)
         for module in self.children():
             if isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight)
                 nn.init.zeros_(module.bias)
-
-    def _gate(self, gate: Tensor) -> Tensor | float:
-        if self.gating == "xgating":
-            return 1.0
-        gate = gate if self.gating in ("glip", "etanh") else gate[0]
-        return gate.tanh() if self.gating.endswith("tanh") else gate
 
     def _heads(self, tokens: Tensor) -> Tensor:
         return tokens.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
@@ -97,8 +88,8 @@ class GatedFusion(nn.Module):
         image_update = self._attend(to_image, self.text_value(text))
         text_update = self._attend(to_text, self.image_value(image))
         return (
-            image + self._gate(self.image_gate) * self.image_output(image_update),
-            text + self._gate(self.text_gate) * self.text_output(text_update),
+            self.image_gate(image, self.image_output(image_update)),
+            self.text_gate(text, self.text_output(text_update)),
         )
 
     def _attend(self, scores: Tensor, values: Tensor) -> Tensor:

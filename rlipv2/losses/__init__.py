@@ -5,6 +5,7 @@ from rlipv2.losses.denoising import DenoisingLoss
 from rlipv2.losses.dense import DenseLoss
 from rlipv2.losses.matcher import PairMatcher
 from rlipv2.losses.pseudo_relations import PseudoRelations
+from rlipv2.losses.tagger import TaggerCriterion
 
 __all__ = [
     "LOSS_WEIGHTS",
@@ -13,5 +14,6 @@ __all__ = [
     "PairMatcher",
     "PseudoRelations",
     "RelationCriterion",
+    "TaggerCriterion",
     "weighted_sum",
 ]

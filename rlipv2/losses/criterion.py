@@ -103,7 +103,7 @@ class RelationCriterion(nn.Module):
             losses = self._pair_losses(output, packed, num_pairs)
             if self.denoising is not None and output.denoising is not None:
                 denoised = _in_float32(dataclasses.replace(output.denoising, relation_text=output.relation_text))
-                losses |= _by_layer(self.denoising(denoised, packed, num_pairs=num_denoising), "denoising_")
+                losses |= by_layer(self.denoising(denoised, packed, num_pairs=num_denoising), "denoising_")
             if self.dense is not None and output.dense:
                 losses |= self.dense_losses(output.dense, packed)
         return losses
@@ -118,7 +118,7 @@ class RelationCriterion(nn.Module):
         """
         if self.dense is None:
             raise ValueError("this criterion has no dense loss; build it with dense=DenseLoss()")
-        return _by_layer(self.dense(outputs, targets), "dense_")
+        return by_layer(self.dense(outputs, targets), "dense_")
 
     def _pair_losses(
         self, output: RelationOutput, packed: PackedTargets, num_pairs: Tensor | float
@@ -137,24 +137,28 @@ class RelationCriterion(nn.Module):
         losses |= boxes.losses(num_pairs)
         sizes = torch.tensor(packed.sizes).to(logits.device, non_blocking=True)
         logs["cardinality_error"] = cardinality_error(output.object_logits[-1:], sizes)[0]
-        return _by_layer(losses) | logs
+        return by_layer(losses) | logs
 
     def _class_losses(
         self, output: RelationOutput, packed: PackedTargets, assignment: Assignment
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        parts = {"object": (output.object_logits, packed.object_labels)}
-        if self.subject_class:
-            if output.subject_logits is None:
-                raise ValueError("the criterion has subject_class=True, but the model gives no subject_logits")
-            parts["subject"] = (output.subject_logits, packed.subject_labels)
         losses, logs = {}, {}
-        for name, (logits, labels) in parts.items():
+        for name, (logits, labels) in self._classified(output, packed).items():
             rows = logits.flatten(1, 2)
             classes = assignment.classes(labels, rows.shape[1], background=rows.shape[2] - 1)
             losses[f"loss_{name}_class"] = background_cross_entropy(rows, classes, self.background_weight)
             matched = rows[-1].detach()[assignment.rows[-1]]
             logs[f"{name}_class_error"] = class_error(matched, labels[assignment.targets[-1]])
         return losses, logs
+
+    def _classified(self, output: RelationOutput, packed: PackedTargets) -> dict[str, tuple[Tensor, Tensor]]:
+        """Logits of all queries and labels of all targets of what is classified: objects, and subjects if asked for."""
+        parts = {"object": (output.object_logits, packed.object_labels)}
+        if self.subject_class:
+            if output.subject_logits is None:
+                raise ValueError("the criterion has subject_class=True, but the model gives no subject_logits")
+            parts["subject"] = (output.subject_logits, packed.subject_labels)
+        return parts
 
     def _normalizers(self, output: RelationOutput, packed: PackedTargets) -> list[Tensor | float]:
         """Number of pairs, and of denoising rows: means over the processes, at least 1."""
@@ -198,7 +202,7 @@ def weighted_sum(losses: Mapping[str, Tensor], weights: Mapping[str, float]) -> 
     return torch.stack([weight * torch.stack(values).sum() for weight, values in by_weight.items()]).sum()
 
 
-def _by_layer(losses: Mapping[str, Float[Tensor, " l"]], prefix: str = "") -> dict[str, Tensor]:
+def by_layer(losses: Mapping[str, Float[Tensor, " l"]], prefix: str = "") -> dict[str, Tensor]:
     """One entry per loss and layer; the last layer has the plain name."""
     named = {}
     for name, values in losses.items():

@@ -43,10 +43,13 @@ def clamped_sigmoid(logits: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
 def background_cross_entropy(
     logits: Float[Tensor, "l n o"], classes: Int[Tensor, "l n"], background_weight: float
 ) -> Float[Tensor, " l"]:
-    """Mean cross-entropy in which rows of the last class (background) weigh `background_weight`, others 1."""
+    """Mean cross-entropy in which rows of the last class (background) weigh `background_weight`, others 1.
+
+    0, still with a graph, where a layer has no rows.
+    """
     losses = F.cross_entropy(logits.flatten(0, 1), classes.flatten(), reduction="none").view_as(classes)
     weights = torch.where(classes == logits.shape[-1] - 1, background_weight, 1.0).to(losses)
-    return (weights * losses).sum(1) / weights.sum(1)
+    return (weights * losses).sum(1) / weights.sum(1).clamp(min=1e-12)
 
 
 def box_l1(boxes: Float[Tensor, "l k 4"], targets: Float[Tensor, "l k 4"]) -> Float[Tensor, "l k"]:

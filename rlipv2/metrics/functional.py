@@ -215,18 +215,42 @@ def ranked_detections(
 ) -> Detections:
     """The k best triplets of every image with their boxes and labels; see `rank`."""
     entries, best = rank(scores, object_labels, table, k)
-    images, columns = np.nonzero(best > -np.inf)
-    entries, num_pairs = entries[images, columns], scores.shape[1]
-    pairs, relations = entries // scores.shape[2], entries % scores.shape[2]
-    rows = images * num_pairs + pairs
+    return gather_detections(
+        entries,
+        best,
+        scores.shape[2],
+        subject_labels=subject_labels,
+        object_labels=object_labels,
+        subject_boxes=subject_boxes,
+        object_boxes=object_boxes,
+    )
+
+
+def gather_detections(
+    entries: Int[np.ndarray, "i k"],
+    scores: Float[np.ndarray, "i k"],
+    num_relations: int,
+    *,
+    subject_labels: Int[np.ndarray, "i q"],
+    object_labels: Int[np.ndarray, "i q"],
+    subject_boxes: Float[np.ndarray, "i q 4"],
+    object_boxes: Float[np.ndarray, "i q 4"],
+) -> Detections:
+    """The triplets `entries` (pair * num_relations + relation) with their boxes and labels.
+
+    Entries with a score of -inf are left out.
+    """
+    images, columns = np.nonzero(scores > -np.inf)
+    chosen, num_pairs = entries[images, columns], object_labels.shape[1]
+    rows = images * num_pairs + chosen // max(num_relations, 1)
     return Detections(
         images=images,
         subject_boxes=subject_boxes.reshape(-1, 4)[rows],
         object_boxes=object_boxes.reshape(-1, 4)[rows],
         subject_labels=subject_labels.reshape(-1)[rows],
         object_labels=object_labels.reshape(-1)[rows],
-        relations=relations,
-        scores=best[images, columns],
+        relations=chosen % max(num_relations, 1),
+        scores=scores[images, columns],
     )
 
 
@@ -256,7 +280,7 @@ def match_pairs(
         extent: see `pixel_iou`.
         touching: see `pixel_iou`.
     """
-    rows, columns = _same_key(
+    rows, columns = same_key(
         (detections.images, detection_classes), (labelled.images, labelled_classes), detection_classes >= 0
     )
     overlaps = pixel_iou(
@@ -267,19 +291,49 @@ def match_pairs(
     objects = pixel_iou(detections.object_boxes[rows], labelled.object_boxes[columns], extent=extent, touching=touching)
     close = objects >= threshold
     rows, columns, overlaps = rows[close], columns[close], np.minimum(overlaps, objects)[close]
-    order = np.lexsort((columns, -overlaps, rows))
-    chosen_rows, first = np.unique(rows[order], return_index=True)
+    return best_assignment(rows, columns, overlaps, len(detections))
+
+
+def best_assignment(
+    rows: Int[np.ndarray, " p"], columns: Int[np.ndarray, " p"], overlaps: Float[np.ndarray, " p"], count: int
+) -> Bool[np.ndarray, " k"]:
+    """Which of `count` detections are true positives, given all (detection, labelled pair) that may match.
+
+    See `match_pairs`: the largest overlap decides, then the first in annotation order, without a second choice.
+
+    Args:
+        rows: the detections, in descending order of score within an image.
+        columns: the labelled pairs, in annotation order.
+        overlaps: of each such match.
+        count: number of detections.
+    """
+    chosen_rows, chosen_columns = best_candidates(rows, columns, overlaps)
     # Rows ascend by score within an image, so the first row of every labelled pair is its best detection.
-    _, winners = np.unique(columns[order][first], return_index=True)
-    positive = np.zeros(len(detections), bool)
+    _, winners = np.unique(chosen_columns, return_index=True)
+    positive = np.zeros(count, bool)
     positive[chosen_rows[winners]] = True
     return positive
 
 
-def _same_key(
-    left: tuple[np.ndarray, np.ndarray], right: tuple[np.ndarray, np.ndarray], usable: np.ndarray
+def best_candidates(
+    rows: Int[np.ndarray, " p"], columns: Int[np.ndarray, " p"], overlaps: Float[np.ndarray, " p"]
+) -> tuple[Int[np.ndarray, " j"], Int[np.ndarray, " j"]]:
+    """Every detection among `rows` once, ascending, with the one of `columns` that overlaps most, the first on a tie.
+
+    >>> best_candidates(np.array([4, 4, 2]), np.array([0, 1, 1]), np.array([0.6, 0.8, 0.7]))
+    (array([2, 4]), array([1, 1]))
+    """
+    order = np.lexsort((columns, -overlaps, rows))
+    chosen_rows, first = np.unique(rows[order], return_index=True)
+    return chosen_rows, columns[order][first]
+
+
+def same_key(
+    left: tuple[Int[np.ndarray, " k"], Int[np.ndarray, " k"]],
+    right: tuple[Int[np.ndarray, " h"], Int[np.ndarray, " h"]],
+    usable: Bool[np.ndarray, " k"],
 ) -> tuple[Int[np.ndarray, " p"], Int[np.ndarray, " p"]]:
-    """All (left row, right row) with equal (image, class), left rows ascending."""
+    """All (left row, right row) with equal (image, class), left rows ascending; only `usable` left rows."""
     num_classes = 1 + max(left[1].max(initial=0), right[1].max(initial=0))
     rows = np.flatnonzero(usable)
     left_keys, right_keys = left[0][rows] * num_classes + left[1][rows], right[0] * num_classes + right[1]

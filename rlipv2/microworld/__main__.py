@@ -1,4 +1,4 @@
-"""Command: `python -m rlipv2.microworld hico OUT` writes the world, `... stats OUT` shows what is in it."""
+"""Command: `python -m rlipv2.microworld hico OUT` writes the world as HICO-DET, `... stats OUT` shows what is in it."""
 
 import argparse
 import sys
@@ -7,49 +7,64 @@ from pathlib import Path
 
 from rlipv2.metrics.hico.metric import HICODetMAP
 from rlipv2.microworld.baselines import ground_truth, nearest_pair, read_annotations, relation_counts
+from rlipv2.microworld.coco import write_coco, write_objects365
+from rlipv2.microworld.custom import write_custom
 from rlipv2.microworld.hico import write_hico
+from rlipv2.microworld.open_images import write_open_images
+from rlipv2.microworld.scene_graphs import write_scene_graphs
 from rlipv2.microworld.splits import RARE_BELOW
-from rlipv2.microworld.statistics import count_interactions, plot_long_tail, report
+from rlipv2.microworld.statistics import count_interactions, counts_table, plot_long_tail, report
+from rlipv2.microworld.storage import read_settings
+from rlipv2.microworld.vcoco import write_vcoco
 from rlipv2.visualize import annotation_triplets, draw_triplets, image_grid
 from rlipv2.vocabularies import load
+
+WRITERS = {
+    "hico": (write_hico, "HICO-DET"),
+    "vcoco": (write_vcoco, "V-COCO"),
+    "open_images": (write_open_images, "Open Images v6, scene graphs"),
+    "coco": (write_coco, "COCO 2017, detection"),
+    "objects365": (write_objects365, "Objects365 v2, detection"),
+    "vg": (write_scene_graphs, "Visual Genome, scene graphs"),
+    "custom": (write_custom, "a user's own data"),
+}
 
 
 def main() -> None:
     """Reads the command line."""
     parser = argparse.ArgumentParser(prog="python -m rlipv2.microworld", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    hico = commands.add_parser("hico", help="write the world as HICO-DET")
-    hico.add_argument("out", type=Path, help="folder that a HICO-DET reader is given")
-    hico.add_argument("--seed", type=int, default=0)
-    hico.add_argument("--train", type=int, default=2000, help="training images")
-    hico.add_argument("--test", type=int, default=300, help="test images")
-    hico.add_argument(
-        "--size", type=int, nargs=2, default=(160, 320), metavar=("MIN", "MAX"), help="short side, pixels"
-    )
-    hico.add_argument("--workers", type=int, default=2)
-    stats = commands.add_parser("stats", help="counts, long-tail plot, pictures, baselines and upper bound")
-    stats.add_argument("out", type=Path, help="folder written by the command hico")
+    for name, (_, described) in WRITERS.items():
+        writer = commands.add_parser(name, help=f"write the world as {described}")
+        writer.add_argument("out", type=Path, help="folder that a reader of this layout is given")
+        writer.add_argument("--seed", type=int, default=0)
+        writer.add_argument("--num-train", "--train", type=int, default=2000, help="training images")
+        writer.add_argument("--num-test", "--test", type=int, default=300, help="test images")
+        writer.add_argument(
+            "--size", type=int, nargs=2, default=(160, 320), metavar=("MIN", "MAX"), help="short side, pixels"
+        )
+        writer.add_argument("--workers", type=int, default=2)
+    stats = commands.add_parser("stats", help="counts; of HICO-DET also long tail, pictures, baselines and upper bound")
+    stats.add_argument("out", type=Path, help="folder written by one of the other commands")
     stats.add_argument("--to", type=Path, help="folder of the pictures; default: OUT/statistics")
     arguments = parser.parse_args()
-    if arguments.command == "hico":
-        size = (arguments.size[0], arguments.size[1])
-        write_hico(
-            arguments.out,
-            seed=arguments.seed,
-            num_train=arguments.train,
-            num_test=arguments.test,
-            size=size,
-            workers=arguments.workers,
-        )
-        print(arguments.out)
-    else:
+    if arguments.command == "stats":
         statistics(arguments.out, arguments.to or arguments.out / "statistics")
+        return
+    write, _ = WRITERS[arguments.command]
+    options = ("seed", "num_train", "num_test", "workers")
+    size = (arguments.size[0], arguments.size[1])
+    print(write(arguments.out, size=size, **{name: getattr(arguments, name) for name in options}))
 
 
 def statistics(root: Path, folder: Path) -> None:
-    """Prints the counts, baselines and bound of a world and writes two pictures to `folder`."""
-    if not (root / "annotations").is_dir():
+    """Prints the counts of a world; of HICO-DET also baselines and bound, with two pictures written to `folder`."""
+    content = read_settings(root)
+    if content is None:
         sys.exit(f"{root}: no micro-world there; write one with `python -m rlipv2.microworld hico {root}`")
+    if content["settings"].get("layout") != "hico":
+        print(counts_table(content))
+        return
     print(report(root))
     print("\ntest mAP with labelled boxes and classes (full, rare, non-rare):")
     for name, values in bounds(root).items():

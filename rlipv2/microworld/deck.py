@@ -5,7 +5,6 @@ from random import Random
 
 from rlipv2.microworld.relations import TEST_EXPONENT, TRAIN_WEIGHTS, Interaction
 
-SPLITS = ("train", "test")
 _CARDS_PER_IMAGE = (1, 1, 1, 1, 1, 2, 2, 2, 2, 3)
 
 
@@ -25,10 +24,10 @@ def apportion(weights: Mapping[Interaction, float | int], total: int) -> dict[In
     return counts
 
 
-def deal(seed: int, split: str, num_images: int) -> list[tuple[Interaction, ...]]:
+def deal(seed: int | str, split: str, num_images: int) -> list[tuple[Interaction, ...]]:
     """One to three planned interactions for every image of a split.
 
-    The training split follows `TRAIN_WEIGHTS`, the test split a flatter version of it, so that every interaction
+    The training split follows `TRAIN_WEIGHTS`, other splits a flatter version of it, so that every interaction
     has several test instances at the default size.
     """
     rng = Random(f"{seed}/{split}/deck")

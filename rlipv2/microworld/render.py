@@ -24,12 +24,14 @@ class Picture:
         names: category of each entity that can be seen.
         boxes: x1 y1 x2 y2 in whole pixels, tight around what can be seen.
         relations: (subject row, object row, verb).
+        activities: per entity, what a person without planned interactions does ("stand", "walk", ...), else "".
     """
 
     image: Image.Image
     names: tuple[str, ...]
     boxes: tuple[tuple[int, int, int, int], ...]
     relations: tuple[tuple[int, int, str], ...]
+    activities: tuple[str, ...]
 
 
 def render(scene: Scene, key: str) -> Picture | None:
@@ -60,6 +62,7 @@ def render(scene: Scene, key: str) -> Picture | None:
         names=tuple(name for group in scene.groups for name in group.names),
         boxes=boxes,
         relations=tuple((rows[subject], rows[target], verb) for subject, target, verb in scene.relations),
+        activities=tuple(group.idle if row == 0 else "" for group in scene.groups for row, _ in enumerate(group.names)),
     )
 
 

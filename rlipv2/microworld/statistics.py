@@ -1,14 +1,17 @@
 """Counts of a written micro-world: the long tail of its interactions and the numbers per image."""
 
-from collections.abc import Sequence
+import io
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 
 from rlipv2.microworld.baselines import read_annotations, relation_counts
 from rlipv2.microworld.splits import RARE_BELOW
+from rlipv2.ops.files import write_atomically
 from rlipv2.structures import Annotation
 from rlipv2.vocabularies import load
 
@@ -65,6 +68,15 @@ def report(root: str | Path) -> str:
     return "\n".join(lines)
 
 
+def counts_table(content: Mapping[str, Any]) -> str:
+    """The counts in a settings file as text: one line per split."""
+    settings, splits = content["settings"], [split for split in ("train", "val", "test") if split in content]
+    kinds = list(content["train"])
+    lines = [f"{settings['layout']}, seed {settings['seed']}", f"{'':<6}" + "".join(f"{kind:>16}" for kind in kinds)]
+    lines += [f"{split:<6}" + "".join(f"{content[split][kind]:>16,}" for kind in kinds) for split in splits]
+    return "\n".join(lines)
+
+
 def plot_long_tail(counts: Sequence[Count], path: str | Path) -> Path:
     """Writes a bar chart of the counts on a logarithmic axis, training split with the test split as dots."""
     figure, axes = plt.subplots(figsize=(11, 5), layout="constrained")
@@ -82,10 +94,9 @@ def plot_long_tail(counts: Sequence[Count], path: str | Path) -> Path:
     axes.set_ylabel("labelled instances")
     axes.set_title("Micro-world: training split (bars; orange: rare, grey: no interaction) and test split (dots)")
     axes.margins(x=0.01)
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    figure.savefig(part, format="png", dpi=130)
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=130)
     plt.close(figure)
-    part.replace(path)
+    path = Path(path)
+    write_atomically(path, content.getvalue())
     return path

@@ -37,30 +37,32 @@ def read_settings(root: Path) -> dict[str, Any] | None:
 
 
 def _reusable(root: Path, settings: Mapping[str, Any]) -> bool:
-    found = read_settings(root)
-    if found is None:
+    """Whether `root` is what is asked for; False where there is nothing, or the same from an older generator."""
+    content = read_settings(root)
+    if content is None:
         return False
-    changed = {
-        key: (found["settings"].get(key), settings.get(key))
-        for key in {*found["settings"], *settings}
-        if found["settings"].get(key) != settings.get(key)
-    }
+    found = content["settings"]
+    same_version = found.get("version") == settings["version"]
+    # An older generator may not have known all of the settings.
+    compared = {*found, *settings} if same_version else (found.keys() & settings.keys()) - {"version"}
+    changed = {key: (found.get(key), settings.get(key)) for key in compared if found.get(key) != settings.get(key)}
     if changed:
         listing = ", ".join(f"{key}: {old} there, {new} asked for" for key, (old, new) in sorted(changed.items()))
         raise FileExistsError(
             f"{root}: holds a micro-world with other settings ({listing}); delete it or choose another folder"
         )
-    return True
+    return same_version
 
 
 def build_once(
     root: Path, settings: Mapping[str, Any], write: Callable[[Path], Mapping[str, Any]], version: str
 ) -> bool:
-    """Makes the folder `root` by `write(temporary folder)` unless it is there with equal settings.
+    """Makes the folder `root` by `write(temporary folder)` unless it is there with equal settings and version.
 
     `write` returns what is stored next to the settings. The temporary folder lies next to `root` and is renamed at
-    the very end. Processes that start together wait for one lock file, also next to `root`; where the file system
-    has no locks the first rename wins and the others take its result.
+    the very end; what another version wrote with equal settings is deleted then. Processes that start together wait
+    for one lock file, also next to `root`; where the file system has no locks the first rename wins and the others
+    take its result.
 
     Returns:
         Whether anything was written.
@@ -92,12 +94,17 @@ def build_once(
 
 
 def _rename(part: Path, root: Path, settings: Mapping[str, Any]) -> bool:
+    outdated = part.with_name(f"{part.name}-outdated")
     try:
+        if root.is_dir() and any(root.iterdir()) and not _reusable(root, settings):
+            root.rename(outdated)
         part.rename(root)
     except OSError:
         if not _reusable(root, settings):
             raise
         return False
+    finally:
+        shutil.rmtree(outdated, ignore_errors=True)
     return True
 
 

@@ -1,10 +1,12 @@
 """The ALIF encoder: deformable image layers with early, gated fusion of image and label texts."""
 
+from functools import partial
 from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from rlipv2.layers.deformable import DeformableEncoderLayer
 from rlipv2.layers.fusion import GatedFusion, Gating
@@ -38,6 +40,8 @@ class ALIFEncoder(nn.Module):
         text_dim: width of the texts.
         num_layers: deformable layers.
         fusion_interval: a fusion comes before every `fusion_interval`-th layer, the first included.
+        early_fusion: false leaves all fusions out: image and texts stay apart (RLIPv1, and the baseline
+            without any fusion).
         fusion_levels: `last`: only the coarsest level is fused (published), `all`: every token.
         feedforward_dim: hidden width of the image layers.
         num_levels: feature levels.
@@ -52,6 +56,8 @@ class ALIFEncoder(nn.Module):
         gating: see `GatedFusion`.
         fusion_padding_mask: see `GatedFusion`.
         backend: sampling function of the deformable attention.
+        checkpoint_activations: in training, compute the image layers again in the backward pass instead of
+            keeping what is inside them: less memory for a third more time, the same gradients.
     """
 
     def __init__(
@@ -61,6 +67,7 @@ class ALIFEncoder(nn.Module):
         text_dim: int = 768,
         num_layers: int = 6,
         fusion_interval: int = 2,
+        early_fusion: bool = True,
         fusion_levels: Literal["last", "all"] = "last",
         feedforward_dim: int = 2048,
         num_levels: int = 4,
@@ -75,6 +82,7 @@ class ALIFEncoder(nn.Module):
         gating: Gating = "vxac",
         fusion_padding_mask: Literal["official", "exact"] = "official",
         backend: str = "auto",
+        checkpoint_activations: bool = False,
     ) -> None:
         super().__init__()
         if num_layers % fusion_interval:
@@ -83,7 +91,8 @@ class ALIFEncoder(nn.Module):
             raise ValueError(f"fusion_levels={fusion_levels!r}: expected last or all")
         self.dim, self.text_dim = dim, text_dim
         self.fusion_interval, self.fusion_levels = fusion_interval, fusion_levels
-        num_fusions = num_layers // fusion_interval
+        self.checkpoint_activations = checkpoint_activations
+        num_fusions = num_layers // fusion_interval if early_fusion else 0
         self.image_layers = nn.ModuleList(
             DeformableEncoderLayer(
                 dim,
@@ -123,7 +132,7 @@ class ALIFEncoder(nn.Module):
     def forward(
         self, pyramid: FeaturePyramid, texts: Float[Tensor, "t c"], text_padding: Bool[Tensor, " t"]
     ) -> tuple[Float[Tensor, "b s d"], Float[Tensor, "f b t d"]]:
-        """Image memory and the texts after every fusion stage, in the width of the image.
+        """Image memory and the texts after every fusion stage (without fusion: once), in the width of the image.
 
         Args:
             pyramid: image tokens.
@@ -138,7 +147,7 @@ class ALIFEncoder(nn.Module):
         masked = text_padding.expand(batch, -1) if bool(text_padding.any()) else None
         stages = []
         for index, layer in enumerate(self.image_layers):
-            if index % self.fusion_interval == 0:
+            if self.num_fusions and index % self.fusion_interval == 0:
                 stage = index // self.fusion_interval
                 part, text = self.fusion_layers[stage](
                     tokens[:, fused],
@@ -150,7 +159,9 @@ class ALIFEncoder(nn.Module):
                 tokens = torch.cat([tokens[:, : tokens.shape[1] - part.shape[1]], part], dim=1)
                 text = self.text_layers[stage](text, masked)
                 stages.append(text)
-            tokens = layer(
-                tokens, pyramid.positions, reference, shapes=pyramid.shapes, padding_mask=pyramid.padding_mask
-            )
-        return tokens, self.text_resizer(torch.stack(stages))
+            run = partial(layer, shapes=pyramid.shapes, padding_mask=pyramid.padding_mask)
+            if self.training and self.checkpoint_activations:
+                tokens = checkpoint(run, tokens, pyramid.positions, reference, use_reentrant=False)
+            else:
+                tokens = run(tokens, pyramid.positions, reference)
+        return tokens, self.text_resizer(torch.stack(stages or [text]))

@@ -73,8 +73,8 @@ class DenoisingQueries(nn.Module):
         content = [self.label_projection(texts.detach()[images, labels[side]]) + self.role[side] for side in range(2)]
         return DenoisingBatch(
             queries=PairQueries(
-                subject_boxes=boxes[0],
-                object_boxes=boxes[1],
+                subject_references=boxes[0],
+                object_references=boxes[1],
                 content=torch.cat(content, dim=1),
                 relation_content=self.relation_content.expand(len(targets), rows, -1),
             ),
@@ -91,14 +91,18 @@ class DenoisingQueries(nn.Module):
         return torch.where(replace, torch.randint_like(labels, num_labels), labels)
 
 
-def join_queries(first: PairQueries, second: PairQueries) -> PairQueries:
-    """Both sets of pairs, those of `first` first."""
+def join_queries(first: PairQueries, extra: DenoisingBatch) -> PairQueries:
+    """Both sets of pairs, those of `first` first, with masks that hide them from each other."""
+    second = extra.queries
     (first_subjects, first_objects), (second_subjects, second_objects) = (
         queries.content.chunk(2, dim=1) for queries in (first, second)
     )
+    mask = extra.attention_mask(first.num_pairs)
     return PairQueries(
-        subject_boxes=torch.cat([first.subject_boxes, second.subject_boxes], dim=1),
-        object_boxes=torch.cat([first.object_boxes, second.object_boxes], dim=1),
+        subject_references=torch.cat([first.subject_references, second.subject_references], dim=1),
+        object_references=torch.cat([first.object_references, second.object_references], dim=1),
         content=torch.cat([first_subjects, second_subjects, first_objects, second_objects], dim=1),
         relation_content=torch.cat([first.relation_content, second.relation_content], dim=1),
+        entity_mask=mask.repeat(1, 2, 2),
+        relation_mask=mask,
     )

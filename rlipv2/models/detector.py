@@ -15,16 +15,17 @@ from rlipv2.models.decoders import EntityDecoder, RelationDecoder
 from rlipv2.models.denoising import DenoisingBatch, DenoisingQueries, join_queries
 from rlipv2.models.dense import DenseHeads
 from rlipv2.models.heads import TextMatchingHead
+from rlipv2.models.late_fusion import LateFusion
 from rlipv2.models.pyramid import FeaturePyramid, PyramidProjection
-from rlipv2.models.queries import AnchorQueries
+from rlipv2.models.queries import AnchorQueries, GivenPairQueries, LearnedQueries
 from rlipv2.ops.padding import normalize_images
 from rlipv2.structures import DenseOutput, LabelSpace, RelationOutput, RelationTarget, TextFeatures
 
 
 class RelationDetector(nn.Module, ModelHubMixin, library_name="rlipv2", tags=["relation-detection"]):
-    """RLIPv2-ParSeDA, composed from built parts; any label words at run time.
+    """RLIPv2-ParSeDA or -ParSeD, as the queries and decoders say, composed from built parts; any label words.
 
-    RLIPv2 (ICCV 2023), section 3. Official: models/hoi.py, RLIP_ParSeDA.
+    RLIPv2 (ICCV 2023), section 3. Official: models/hoi.py, RLIP_ParSeDA and RLIP_ParSeD.
 
     Args:
         backbone: images to maps of several strides, with `channels` and `position_offset`.
@@ -40,6 +41,7 @@ class RelationDetector(nn.Module, ModelHubMixin, library_name="rlipv2", tags=["r
         text_per_layer: decoder layer k is classified with the texts of fusion stage k (official
             `lang_aux_loss`, on in all recipes); false: all layers with the texts of the last stage.
         text_scale: see `TextMatchingHead`.
+        late_fusion: fusion of decoded queries with the texts (RLIPv1), or null (published RLIPv2).
         denoising: extra queries in training, or null (published).
         dense: auxiliary heads on image tokens in training, or null (published).
 
@@ -55,7 +57,7 @@ class RelationDetector(nn.Module, ModelHubMixin, library_name="rlipv2", tags=["r
         backbone: TimmBackbone,
         text_encoder: TextEncoder,
         encoder: ALIFEncoder,
-        queries: AnchorQueries,
+        queries: AnchorQueries | LearnedQueries | GivenPairQueries,
         entity_decoder: EntityDecoder,
         relation_decoder: RelationDecoder,
         num_levels: int = 4,
@@ -63,13 +65,14 @@ class RelationDetector(nn.Module, ModelHubMixin, library_name="rlipv2", tags=["r
         text_padding_mask: Literal["official", "none"] = "official",
         text_per_layer: bool = True,
         text_scale: float = 0.5,
+        late_fusion: LateFusion | None = None,
         denoising: DenoisingQueries | None = None,
         dense: DenseHeads | None = None,
     ) -> None:
         super().__init__()
         if encoder.text_dim != text_encoder.dim:
             raise ValueError(f"encoder.text_dim={encoder.text_dim}, but the text encoder gives {text_encoder.dim}")
-        if text_per_layer and encoder.num_fusions != len(entity_decoder.layers):
+        if text_per_layer and encoder.num_fusions not in (0, len(entity_decoder.layers)):
             raise ValueError(
                 f"{encoder.num_fusions} fusion stages but {len(entity_decoder.layers)} decoder layers: with "
                 "text_per_layer layer k is classified with the texts of stage k, so both numbers must agree"
@@ -78,6 +81,19 @@ class RelationDetector(nn.Module, ModelHubMixin, library_name="rlipv2", tags=["r
             raise ValueError(
                 f"{len(entity_decoder.layers)} entity but {len(relation_decoder.layers)} relation decoder layers: "
                 "losses are taken layer by layer, so both numbers must agree"
+            )
+        for decoder in (entity_decoder, relation_decoder):
+            if decoder.positions != queries.positions:
+                raise ValueError(
+                    f"{type(queries).__name__} give {queries.positions} positions, but {type(decoder).__name__} takes "
+                    f"{decoder.positions} ones; set positions={queries.positions}"
+                )
+        if denoising is not None and queries.positions != "anchor":
+            raise ValueError(f"query denoising needs anchors, but {type(queries).__name__} give learned positions")
+        if late_fusion is not None and late_fusion.num_layers != len(entity_decoder.layers):
+            raise ValueError(
+                f"{late_fusion.num_layers} late fusion layers but {len(entity_decoder.layers)} decoder layers: the "
+                "heads of layer k read fusion layer k, so both numbers must agree"
             )
         if text_padding_mask not in ("official", "none"):
             raise ValueError(f"text_padding_mask={text_padding_mask!r}: expected official or none")
@@ -91,6 +107,7 @@ class RelationDetector(nn.Module, ModelHubMixin, library_name="rlipv2", tags=["r
         self.entity_decoder = entity_decoder
         self.relation_decoder = relation_decoder
         self.head = TextMatchingHead(encoder.dim, subject_class=subject_class, text_scale=text_scale)
+        self.late_fusion = late_fusion
         self.denoising, self.dense = denoising, dense
         self.text_padding_mask, self.text_per_layer = text_padding_mask, text_per_layer
         self.config: dict[str, Any] | None = None
@@ -152,24 +169,27 @@ class RelationDetector(nn.Module, ModelHubMixin, library_name="rlipv2", tags=["r
             images: `uint8` 0-255, or float already normalised; padded with 0 at the right and bottom.
             padding_mask: True on padding.
             label_space: words, or their features.
-            targets: read by query denoising in training only.
+            targets: read by query denoising in training only, and by queries for given pairs always.
         """
         texts = self.encode_texts(label_space) if isinstance(label_space, LabelSpace) else label_space
         pyramid = self.image_pyramid(images, padding_mask)
         memory, fused_texts = self.encoder(pyramid, texts.pooled, texts.padding_mask)
-        queries = self.queries(len(images))
+        queries = self.queries(fused_texts[-1], texts.num_objects, targets)
         extra: DenoisingBatch | None = None
         if self.training and self.denoising is not None and targets is not None:
             extra = self.denoising(targets, fused_texts[-1], texts.num_objects)
-            queries = join_queries(queries, extra.queries)
-        mask = None if extra is None else extra.attention_mask(self.num_pairs)
-        entities = self.entity_decoder(queries, memory, pyramid, None if mask is None else mask.repeat(1, 2, 2))
-        relations = self.relation_decoder(queries, entities, memory, pyramid, mask)
+            queries = join_queries(queries, extra)
+        entities = self.entity_decoder(queries, memory, pyramid)
+        relations = self.relation_decoder(queries, entities, memory, pyramid)
+        if self.late_fusion is not None:
+            entities, relations, fused_texts = self.late_fusion(
+                entities, relations, fused_texts[-1], texts, self.entity_decoder
+            )
         subject_logits, object_logits, relation_logits = self.head(
             entities.subjects,
             entities.objects,
             relations,
-            fused_texts if self.text_per_layer else fused_texts[-1:],
+            fused_texts if self.text_per_layer or self.late_fusion is not None else fused_texts[-1:],
             texts.num_objects,
         )
         output = RelationOutput(

@@ -42,15 +42,18 @@ def clip_boxes(
 
     Args:
         boxes_xyxy: in pixels of the image.
-        relations: rows (subject box, object box, relation); they are renumbered, and go with their boxes.
+        relations: rows (subject box, object box, relation); they are renumbered, and go with their boxes. An
+            object box of -1 (none) stays -1.
         height: of the image.
         width: of the image.
     """
     limits = torch.tensor([width, height, width, height], dtype=boxes_xyxy.dtype)
     boxes = boxes_xyxy.clamp(min=0).minimum(limits)
     kept = (boxes[:, 2:] > boxes[:, :2]).all(dim=1)
-    rows = torch.cumsum(kept, 0) - 1
-    relations = relations[kept[relations[:, :2]].all(dim=1)]
+    # one more row than boxes: index -1 finds it
+    rows = torch.cat([torch.cumsum(kept, 0) - 1, torch.tensor([-1])])
+    kept_or_none = torch.cat([kept, torch.tensor([True])])
+    relations = relations[kept_or_none[relations[:, :2]].all(dim=1)]
     return boxes[kept], torch.cat([rows[relations[:, :2]], relations[:, 2:]], dim=1), kept
 
 

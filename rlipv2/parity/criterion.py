@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rlipv2.losses import PairMatcher, RelationCriterion, weighted_sum
+from rlipv2.losses import PairMatcher, RelationCriterion, TaggerCriterion, weighted_sum
 from rlipv2.losses.functional import cardinality_error
 from rlipv2.losses.pairs import PseudoScores
 from rlipv2.losses.targets import PackedTargets
@@ -128,6 +128,8 @@ def recorded_scores(arrays: Mapping[str, np.ndarray]) -> PseudoScores:
 
 def build_criterion(flags: Mapping[str, Any], pseudo_relations: PseudoScores) -> RelationCriterion:
     """The criterion of a set of official flags; `pseudo_relations` is used where the flags ask for it."""
+    if flags.get("verb_tagger"):
+        return TaggerCriterion(subject_class=flags["subject_class"], background_weight=float(flags["eos_coef"]))
     matcher = PairMatcher(
         object_cost=float(flags["set_cost_obj_class"]),
         relation_cost=float(flags["set_cost_verb_class"]),
@@ -145,8 +147,6 @@ def build_criterion(flags: Mapping[str, Any], pseudo_relations: PseudoScores) ->
 
 
 def _unsupported(flags: Mapping[str, Any]) -> str | None:
-    if flags.get("verb_tagger"):
-        return "tagger criterion is not part of this version"
     other = {name: flags[name] for name, value in FIXED_FLAGS.items() if flags.get(name, value) != value}
     return f"not part of this version: {other}" if other else None
 

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from rlipv2.checkpoints.official import convert_state, rename
 from rlipv2.layers.deformable import MultiScaleDeformableAttention
 from rlipv2.layers.fusion import GatedFusion
+from rlipv2.layers.multi_branch import MultiBranchFusion
 from rlipv2.layers.position_encoding import box_position_encoding, image_position_encoding
 from rlipv2.layers.text_encoder import LanguageLayer
-from rlipv2.models.queries import MultiBranchFusion
 from rlipv2.ops.deformable_attention import backends, deformable_sampling
 from rlipv2.parity.entry import Entry
 from rlipv2.parity.seeded import seeded_weight

@@ -13,6 +13,7 @@ from rlipv2.layers.position_encoding import image_position_encoding
 from rlipv2.models import RelationDetector
 from rlipv2.models.decoders import EntityStates
 from rlipv2.models.pyramid import FeaturePyramid
+from rlipv2.models.queries import PairQueries
 
 
 class Trace(dict[str, Tensor]):
@@ -57,8 +58,7 @@ def tracing(detector: RelationDetector) -> Iterator[Trace]:
     ):
         for head in modules:
             on(head, partial(_append_output, heads[side]))
-    anchors = detector.queries.anchors.sigmoid()
-    trace["init_reference/sub"], trace["init_reference/obj"] = anchors.chunk(2)
+    on(detector.queries, partial(_record_queries, trace, detector.queries))
     try:
         yield trace
     finally:
@@ -102,6 +102,26 @@ def _record_encoder(trace: Trace, inputs: tuple, output: tuple[Tensor, Tensor]) 
     trace["text_attention_mask"] = padding[:, None].expand(-1, memory.shape[0])
     trace["memory/slice"] = memory[:, ::7]
     trace["text_memory_resized/slice"] = texts.transpose(1, 2)[:, ::3]
+
+
+def _record_queries(trace: Trace, module: nn.Module, inputs: tuple, queries: PairQueries) -> None:
+    # Anchors are the same for all images and were recorded once.
+    learned = queries.position is not None
+    trace["init_reference/sub"] = queries.subject_references if learned else queries.subject_references[0]
+    trace["init_reference/obj"] = queries.object_references if learned else queries.object_references[0]
+    targets = inputs[2]
+    if targets is None or queries.position is None:
+        return
+    rows = torch.cat([queries.position, queries.content], dim=-1)
+    trace["ho_query_embed/slice"] = rows[..., :: 4 if module.training else 8]
+    empty = torch.ones(rows.shape[:2], dtype=torch.bool)
+    for image, target in enumerate(targets):
+        used = [*range(len(target)), *range(queries.num_pairs, queries.num_pairs + len(target))]
+        trace[f"ho_query_embed/{image}/rows"] = rows[image, used]
+        empty[image, used] = False
+    trace["key_padding_mask"] = empty
+    assert queries.entity_mask is not None
+    trace["attn_mask_any"] = (queries.entity_mask & ~empty[:, None, :]).any()
 
 
 def _record_entities(trace: Trace, states: EntityStates) -> None:

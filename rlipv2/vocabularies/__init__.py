@@ -1,7 +1,7 @@
 """Class names, interaction tables and splits of the datasets, kept as JSON next to this file.
 
-`load("hico")` gives a `HICOVocabulary`, `load("coco")` an `ObjectVocabulary`; a path to a file of the
-same format gives whichever it holds.
+`load("hico")` gives a `HICOVocabulary`, `load("vcoco")` a `VCOCOVocabulary`, `load("coco")` and
+`load("objects365")` an `ObjectVocabulary`; a path to a file of the same format gives whichever it holds.
 """
 
 from pathlib import Path
@@ -10,22 +10,38 @@ from typing import Literal, overload
 from rlipv2.vocabularies.coco import ObjectVocabulary
 from rlipv2.vocabularies.files import VocabularyError, read_vocabulary
 from rlipv2.vocabularies.hico import ZERO_SHOT_SETTINGS, HICOVocabulary
+from rlipv2.vocabularies.vcoco import VCOCOVocabulary
 
-__all__ = ["ZERO_SHOT_SETTINGS", "HICOVocabulary", "ObjectVocabulary", "VocabularyError", "load"]
+__all__ = [
+    "ZERO_SHOT_SETTINGS",
+    "HICOVocabulary",
+    "ObjectVocabulary",
+    "VCOCOVocabulary",
+    "VocabularyError",
+    "load",
+]
 
-FILES = {"hico": "hico_det.json", "coco": "coco.json"}
+FILES = {"hico": "hico_det.json", "coco": "coco.json", "objects365": "objects365.json", "vcoco": "vcoco.json"}
 
 
 @overload
 def load(name: Literal["hico"], *, prompt: str = "raw", object_prompt: str = "raw") -> HICOVocabulary: ...
 @overload
-def load(name: Literal["coco"], *, prompt: str = "raw", object_prompt: str = "raw") -> ObjectVocabulary: ...
+def load(name: Literal["vcoco"], *, prompt: str = "raw", object_prompt: str = "raw") -> VCOCOVocabulary: ...
 @overload
-def load(name: str | Path, *, prompt: str = "raw", object_prompt: str = "raw") -> HICOVocabulary | ObjectVocabulary: ...
+def load(
+    name: Literal["coco", "objects365"], *, prompt: str = "raw", object_prompt: str = "raw"
+) -> ObjectVocabulary: ...
+@overload
+def load(
+    name: str | Path, *, prompt: str = "raw", object_prompt: str = "raw"
+) -> HICOVocabulary | ObjectVocabulary | VCOCOVocabulary: ...
 
 
-def load(name: str | Path, *, prompt: str = "raw", object_prompt: str = "raw") -> HICOVocabulary | ObjectVocabulary:
-    """The vocabulary `name`: "hico", "coco" or the path of a file in the format rlipv2-vocab/1.
+def load(
+    name: str | Path, *, prompt: str = "raw", object_prompt: str = "raw"
+) -> HICOVocabulary | ObjectVocabulary | VCOCOVocabulary:
+    """The vocabulary `name`: "hico", "vcoco", "coco" or the path of a file in the format rlipv2-vocab/1.
 
     Args:
         name: a name of the list above, or a path that ends in `.json`.
@@ -44,6 +60,8 @@ def load(name: str | Path, *, prompt: str = "raw", object_prompt: str = "raw") -
             raise VocabularyError(f"unknown vocabulary {str(name)!r}; use one of {sorted(FILES)} or a path to a .json")
         path = Path(__file__).parent / FILES[str(name)]
     content = read_vocabulary(path)
-    if content.get("dataset") == "coco":
+    if content.get("dataset") in ("coco", "objects365_v2"):
         return ObjectVocabulary.from_content(content, path, object_prompt=object_prompt)
+    if content.get("dataset") == "vcoco":
+        return VCOCOVocabulary.from_content(content, path, prompt=prompt, object_prompt=object_prompt)
     return HICOVocabulary.from_content(content, path, prompt=prompt, object_prompt=object_prompt)

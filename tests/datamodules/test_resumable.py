@@ -136,13 +136,13 @@ def test_cached_images_are_read_once():
 
 def test_relabelled_samples_name_the_same_words():
     space = LabelSpace(objects=("cup", "person"), relations=("walk",))
-    sample = RelabelledDataset(Images(), LABEL_SPACE, space)[0]
+    sample = RelabelledDataset(Images(), space)[0]
     assert [space.objects[row] for row in sample.annotation.labels] == ["person", "cup"]
     assert sample.annotation.relations.tolist() == [[0, 1, 0]]
     assert sample.label_space == space
 
 
 def test_relabelling_to_words_that_lack_a_label_is_refused():
-    dataset = RelabelledDataset(Images(), LABEL_SPACE, LabelSpace(objects=("person",), relations=("walk",)))
+    dataset = RelabelledDataset(Images(), LabelSpace(objects=("person",), relations=("walk",)))
     with pytest.raises(KeyError, match=r"image 0 \(0.jpg\)"):
         dataset[0]

@@ -6,7 +6,7 @@ from scipy.io import savemat
 
 from rlipv2.datasets import AnnotationError, DatasetNotFoundError, read_annotations
 from rlipv2.datasets.hico.readers import detect
-from rlipv2.datasets.hico.readers.numbers import image_ids
+from rlipv2.datasets.numbers import image_ids
 from tests.fakes import (
     HICO,
     Pair,

@@ -13,9 +13,9 @@ from rlipv2.datasets.hico.subsets import (
     draw_few_shot,
     drop_unseen,
     few_shot,
-    out_of_range,
     relation_hois,
 )
+from rlipv2.datasets.records import out_of_range
 from rlipv2.structures import RelationRecords
 
 HICO = vocabularies.load("hico")

@@ -23,10 +23,11 @@ def test_vxac_reads_the_first_element_only_and_glip_all():
     layer, arguments = fusion(gating="vxac"), inputs()
     before = layer(*arguments)[0]
     with torch.no_grad():
-        layer.image_gate[1:] = 7
+        layer.image_gate.vector[1:] = 7
     torch.testing.assert_close(layer(*arguments)[0], before)
-    layer.gating = "glip"
-    assert not torch.allclose(layer(*arguments)[0], before)
+    all_elements = fusion(gating="glip")
+    all_elements.load_state_dict(layer.state_dict())
+    assert not torch.allclose(all_elements(*arguments)[0], before)
 
 
 def test_the_official_mask_changes_nothing_and_the_exact_one_hides_padding():

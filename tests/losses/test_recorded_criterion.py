@@ -34,7 +34,7 @@ def build(case: str, **options) -> tuple[RelationCriterion, dict]:
 def test_equals_the_official_code(case):
     entries = check_case(case, META["cases"][case], load_case(case))
     assert [entry for entry in entries if not entry.passed] == []
-    assert len(entries) == 1 if "fails" in META["cases"][case] else len(entries) > 30
+    assert len(entries) == 1 if "fails" in META["cases"][case] else len(entries) >= 30
     # tighter than required: rounding only
     assert all(entry.max_rel < 1e-6 for entry in entries if entry.name.startswith(("loss", "total")))
 
@@ -56,12 +56,10 @@ def test_a_changed_recording_is_noticed(field):
 def test_official_losses_that_are_left_out_are_skipped(tmp_path):
     flags = META["cases"]["hico_subject"]["flags"]
     folder = write_folder(tmp_path, [])
-    cases = {"tagger": {"flags": flags | {"verb_tagger": True}}, "smooth": {"flags": flags | {"naive_obj_smooth": 0.1}}}
+    cases = {"smooth": {"flags": flags | {"naive_obj_smooth": 0.1}}}
     (folder / "meta.json").write_text(json.dumps({"cases": cases}))
-    tagger, smooth = check_criterion(folder)
-    assert tagger.name == "skipped: tagger criterion is not part of this version"
+    (smooth,) = check_criterion(folder)
     assert "naive_obj_smooth" in smooth.name
-    assert tagger.skipped
     assert smooth.skipped
 
 

@@ -7,10 +7,10 @@ import pytest
 
 from rlipv2.microworld.clarity import FAR, NEAR, gap
 from rlipv2.microworld.deck import deal
-from rlipv2.microworld.hico import draw
 from rlipv2.microworld.relations import NO_INTERACTION, PERSON, TRAIN_WEIGHTS, Interaction
 from rlipv2.microworld.scene import sample_scene
 from rlipv2.microworld.shapes import bent, bounds, disc, polygon
+from rlipv2.microworld.world import draw
 
 SIZE = (128, 144)
 

@@ -163,7 +163,7 @@ class TestDenoising:
         queries = DenoisingQueries(32, copies=2, box_noise=0.0, label_noise=0.0)
         targets = [tiny.target(2)]
         batch = queries(targets, torch.randn(1, 8, 32), 4)
-        torch.testing.assert_close(batch.queries.subject_boxes[0], targets[0].subject_boxes.repeat(2, 1))
+        torch.testing.assert_close(batch.queries.subject_references[0], targets[0].subject_boxes.repeat(2, 1))
         assert batch.groups.tolist() == [[0, 0, 1, 1]]
 
     def test_copies_see_themselves_only(self):

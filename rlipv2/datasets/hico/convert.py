@@ -11,8 +11,9 @@ from rlipv2.datasets.errors import AnnotationError
 from rlipv2.datasets.files import sha256, write_json
 from rlipv2.datasets.hico.readers import Kind, Shift, Split, detect, read_annotations
 from rlipv2.datasets.hico.readers.pairs import PPDM_MERGE_IOU, PPDM_SHIFT, SHIFTS
-from rlipv2.datasets.hico.subsets import out_of_range, relation_hois, relation_images
+from rlipv2.datasets.hico.subsets import relation_hois
 from rlipv2.datasets.images import read_header
+from rlipv2.datasets.records import out_of_range, relation_images
 from rlipv2.structures import RelationRecords
 from rlipv2.vocabularies import HICOVocabulary, load
 

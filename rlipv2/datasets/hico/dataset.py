@@ -2,7 +2,6 @@
 
 import dataclasses
 import logging
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
@@ -12,14 +11,9 @@ from torch.utils.data import Dataset
 
 from rlipv2.datasets.errors import AnnotationError, DatasetNotFoundError
 from rlipv2.datasets.hico.readers import Kind, Shift, Split, read_annotations
-from rlipv2.datasets.hico.subsets import (
-    add_relation_noise,
-    drop_unseen,
-    few_shot,
-    out_of_range,
-    relation_images,
-)
+from rlipv2.datasets.hico.subsets import add_relation_noise, drop_unseen, few_shot
 from rlipv2.datasets.images import read_image
+from rlipv2.datasets.records import first_boxes, missing_images, out_of_range, relation_images
 from rlipv2.ops.boxes import clip_boxes
 from rlipv2.structures import LabelSpace, RelationRecords, Sample
 from rlipv2.vocabularies import HICOVocabulary, load
@@ -289,26 +283,3 @@ class HICODet(Dataset[Sample]):
                 f"({', '.join(missing[:5])}{', ...' if len(missing) > 5 else ''}); unpack the image archive fully, "
                 f"then run `python -m rlipv2.datasets check hico {self.root}`"
             )
-
-
-def missing_images(folder: Path, file_names: Sequence[str]) -> list[str]:
-    """Those of the files that are not in the folder, in order; one listing instead of a look at each."""
-    present = set(os.listdir(folder))
-    return [name for name in dict.fromkeys(file_names) if name not in present and not (folder / name).is_file()]
-
-
-def first_boxes(records: RelationRecords, count: int) -> RelationRecords:
-    """The records with the first `count` boxes of each image and the relations among them.
-
-    Official: HICODetection, which cuts the annotations of a record at the number of queries.
-    """
-    if count < 1:
-        raise ValueError(f"max_boxes={count}: expected at least 1, or None for all")
-    lengths = np.diff(records.box_ptr)
-    if not len(lengths) or lengths.max() <= count:
-        return records
-    position = np.arange(len(records.boxes)) - np.repeat(records.box_ptr[:-1], lengths)
-    kept = position < count
-    box_ptr = np.concatenate([[0], np.cumsum(np.minimum(lengths, count))]).astype(np.int64)
-    records = records.keep_relations(np.asarray((records.relations[:, :2] < count).all(axis=1)))
-    return dataclasses.replace(records, boxes=records.boxes[kept], labels=records.labels[kept], box_ptr=box_ptr)

@@ -9,21 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Int
 
 from rlipv2.datasets.errors import AnnotationError
 from rlipv2.datasets.files import read_json, write_json
+from rlipv2.datasets.records import relation_images
 from rlipv2.structures import RelationRecords
 from rlipv2.vocabularies import HICOVocabulary
 
 logger = logging.getLogger(__name__)
 
 SUBSET_FORMAT = "rlipv2-subset/1"
-
-
-def relation_images(records: RelationRecords) -> Int[np.ndarray, " h"]:
-    """The position in the split of the image that each relation belongs to."""
-    return np.repeat(np.arange(len(records)), np.diff(records.relation_ptr))
 
 
 def relation_hois(records: RelationRecords, vocabulary: HICOVocabulary) -> Int[np.ndarray, " h"]:
@@ -190,9 +186,3 @@ def _select(records: RelationRecords, content: Any, path: Path) -> RelationRecor
             more=len(unknown) - 1,
         )
     return records.select([positions[entry] for entry in entries])
-
-
-def out_of_range(records: RelationRecords) -> Bool[np.ndarray, " h"]:
-    """True for relations that refer to a box their image does not have."""
-    counts = np.diff(records.box_ptr)[relation_images(records)]
-    return (records.relations[:, :2] >= counts[:, None]).any(axis=1)

@@ -21,13 +21,13 @@ from pathlib import Path
 from typing import NoReturn, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Bool, Int, Shaped
+from jaxtyping import Bool, Int
 
+from rlipv2.metrics.checks import check_layout, fail, first_repeat
 from rlipv2.metrics.files import ArrayFile, EvaluationFileError
 from rlipv2.metrics.functional import Detections, GroundTruth, TripletTable, ranked_detections
 from rlipv2.metrics.hico.protocol import HICOProtocol, HICOResult, Matches, match_images, summarise
-
-_KINDS = {"f": "floats", "iu": "whole numbers", "fiu": "numbers", "b": "booleans"}
+from rlipv2.metrics.pair_files import PairPredictionFile
 
 
 @runtime_checkable
@@ -78,7 +78,7 @@ class GroundTruthFile:
             EvaluationFileError: a missing, misshapen or contradictory array; names file and record.
         """
         with ArrayFile(path) as file:
-            shapes = _check_layout(
+            shapes = check_layout(
                 file,
                 {
                     "file_id": ("iu", ("i",)),
@@ -97,7 +97,7 @@ class GroundTruthFile:
                     "expected one more than images"
                 )
             splits = [name for name in file.names if name.startswith("unseen_")]
-            _check_layout(file, {name: ("b", ("c",)) for name in splits}, shapes)
+            check_layout(file, {name: ("b", ("c",)) for name in splits}, shapes)
             try:
                 table = TripletTable(file.array("hoi_table")[:, ::-1].astype(np.int64))
             except ValueError as error:
@@ -134,7 +134,7 @@ class GroundTruthFile:
         truth, path = self.truth, self.path
         if len(self.image_ids) == 0:
             raise EvaluationFileError(f"{path}: holds no image")
-        doubled = _first_repeat(self.image_ids)
+        doubled = first_repeat(self.image_ids)
         if doubled is not None:
             self._fail(doubled, "file_id", self.image_ids[doubled], "the image is listed twice", "list it once")
         for name, ptr, rows in (
@@ -175,10 +175,10 @@ class GroundTruthFile:
             self._fail(images[0], "hois", truth.relations[0].tolist(), problem, advice)
 
     def _fail(self, image: int | np.integer, field: str, value: object, problem: str, advice: str) -> NoReturn:
-        _fail(self.path, int(image), int(self.image_ids[image]), field, value, problem, advice)
+        fail(self.path, int(image), int(self.image_ids[image]), field, value, problem, advice)
 
 
-class PredictionFile:
+class PredictionFile(PairPredictionFile):
     """The predictions of all images of a ground truth, in the layout of this module.
 
     Attributes:
@@ -189,31 +189,11 @@ class PredictionFile:
     """
 
     def __init__(self, path: str | Path, labels: GroundTruthFile) -> None:
-        self._file = ArrayFile(path)
-        self.path = self._file.path
+        table = labels.table
         self.num_other_subjects = 0
-        try:
-            self.num_objects, self.num_relations = labels.table.num_objects, labels.table.num_relations
-            self._check_shapes()
-            self.image_ids = self._file.array("image_id").astype(np.int64)
-            self.positions = self._find_images(labels)
-        except EvaluationFileError:
-            self._file.close()
-            raise
-
-    def __enter__(self) -> "PredictionFile":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
-
-    def __len__(self) -> int:
-        return len(self.image_ids)
-
-    @property
-    def compressed(self) -> list[str]:
-        """Arrays that cannot be memory-mapped."""
-        return self._file.compressed
+        super().__init__(
+            path, labels.image_ids, labels.path, num_objects=table.num_objects, num_relations=table.num_relations
+        )
 
     def detections(self, table: TripletTable, top_k: int | None, step: int) -> Iterator[Detections]:
         """The ranked lists of `step` images after the other, in file order; `images` counts within a run.
@@ -221,78 +201,9 @@ class PredictionFile:
         Raises:
             EvaluationFileError: values that are not finite, class or box numbers out of range.
         """
-        names = ["boxes", "labels", "sub_ids", "obj_ids", "verb_scores"]
-        for run, rows in enumerate(self._file.rows(names, step)):
-            if len(rows["labels"]):
-                self._check_values(rows, run * step)
-                subjects = np.take_along_axis(rows["labels"], rows["sub_ids"].astype(np.int64), axis=1)
-                self.num_other_subjects += int(np.count_nonzero(subjects))
-                yield _rank_rows(rows, subjects, table, top_k)
-
-    def _check_shapes(self) -> None:
-        shapes = _check_layout(
-            self._file,
-            {
-                "image_id": ("iu", ("n",)),
-                "boxes": ("fiu", ("n", "m", 4)),
-                "labels": ("iu", ("n", "m")),
-                "sub_ids": ("iu", ("n", "q")),
-                "obj_ids": ("iu", ("n", "q")),
-                "verb_scores": ("f", ("n", "q", "r")),
-            },
-        )
-        if shapes["r"] != self.num_relations:
-            raise EvaluationFileError(
-                f"{self.path}: verb_scores has {shapes['r']} columns, the class table {self.num_relations} relations; "
-                "write one score per relation, in the order of the dataset"
-            )
-
-    def _find_images(self, labels: GroundTruthFile) -> Int[np.ndarray, " n"]:
-        doubled = _first_repeat(self.image_ids)
-        if doubled is not None:
-            self._fail(doubled, "image_id", self.image_ids[doubled], "the image comes twice", "write every image once")
-        order = np.argsort(labels.image_ids)
-        places = np.minimum(np.searchsorted(labels.image_ids[order], self.image_ids), len(order) - 1)
-        positions = order[places]
-        for row in np.flatnonzero(labels.image_ids[positions] != self.image_ids)[:1]:
-            problem = f"no such image among the {len(order)} of {labels.path}"
-            self._fail(row, "image_id", self.image_ids[row], problem, "evaluate with the ground truth of this split")
-        missing = np.setdiff1d(labels.image_ids, self.image_ids)
-        if len(missing):
-            raise EvaluationFileError(
-                f"{self.path}: no predictions for {len(missing)} of {len(order)} images of {labels.path}, "
-                f"the first of them {missing[:5].tolist()}; predict every image (scores of 0 where nothing is found)"
-            )
-        return positions
-
-    def _check_values(self, rows: dict[str, np.ndarray], start: int) -> None:
-        limits = {
-            "labels": self.num_objects,
-            "sub_ids": rows["labels"].shape[1],
-            "obj_ids": rows["labels"].shape[1],
-        }
-        for field, limit in limits.items():
-            values = rows[field]
-            if values.size and (values.min() < 0 or values.max() >= limit):
-                at = np.argwhere((values < 0) | (values >= limit))[0]
-                self._fail_at(start, field, at, values, f"expected 0 to {limit - 1}", "correct it")
-        for field in ("verb_scores", "boxes"):
-            values = rows[field]
-            # The sum tells in one pass whether to look closer; finite values may still overflow it.
-            with np.errstate(over="ignore", invalid="ignore"):
-                suspicious = not np.isfinite(values.sum())
-            if suspicious and not np.isfinite(values).all():
-                at = np.argwhere(~np.isfinite(values))[0]
-                self._fail_at(start, field, at, values, "expected a finite number", "write 0 for what is not predicted")
-
-    def _fail_at(
-        self, start: int, field: str, at: Int[np.ndarray, " d"], values: np.ndarray, problem: str, advice: str
-    ) -> NoReturn:
-        place = f"{field}[{', '.join(str(index) for index in at[1:])}]"
-        self._fail(start + int(at[0]), place, values[tuple(at)], problem, advice)
-
-    def _fail(self, record: int | np.integer, field: str, value: object, problem: str, advice: str) -> NoReturn:
-        _fail(self.path, int(record), int(self.image_ids[record]), field, value, problem, advice)
+        for pairs, scores in self.pairs(step):
+            self.num_other_subjects += int(np.count_nonzero(pairs.subject_labels))
+            yield ranked_detections(scores, table, top_k, **vars(pairs))
 
 
 def evaluate(
@@ -307,54 +218,3 @@ def evaluate(
         parts.append(match_images(detections, truth.slice(start, stop), labels.table, protocol, indices=indices))
         start = stop
     return summarise(Matches.concatenate(parts), len(labels.table), protocol)
-
-
-def _rank_rows(
-    rows: dict[str, np.ndarray], subject_labels: np.ndarray, table: TripletTable, top_k: int | None
-) -> Detections:
-    subjects, objects = rows["sub_ids"].astype(np.int64), rows["obj_ids"].astype(np.int64)
-    scores = rows["verb_scores"].astype(np.float32, copy=False)
-    return ranked_detections(
-        scores,
-        table,
-        top_k,
-        subject_labels=subject_labels.astype(np.int64),
-        object_labels=np.take_along_axis(rows["labels"], objects, axis=1).astype(np.int64),
-        subject_boxes=np.take_along_axis(rows["boxes"], subjects[..., None], axis=1).astype(np.float32, copy=False),
-        object_boxes=np.take_along_axis(rows["boxes"], objects[..., None], axis=1).astype(np.float32, copy=False),
-    )
-
-
-def _check_layout(
-    file: ArrayFile, expected: dict[str, tuple[str, tuple[str | int, ...]]], sizes: dict[str, int] | None = None
-) -> dict[str, int]:
-    """Compares names, types and shapes; letters of a shape must agree between arrays and are returned."""
-    sizes = dict(sizes or {})
-    for name, (kinds, shape) in expected.items():
-        if name not in file:
-            raise EvaluationFileError(
-                f"{file.path}: no array {name!r}; expected {sorted(expected)}, the file holds {file.names}"
-            )
-        if file.dtype(name).kind not in kinds:
-            raise EvaluationFileError(f"{file.path}: {name}: type {file.dtype(name)}; expected {_KINDS[kinds]}")
-        found = file.shape(name)
-        matches = len(found) == len(shape) and all(
-            size == (sizes.setdefault(letter, size) if isinstance(letter, str) else letter)
-            for size, letter in zip(found, shape, strict=True)
-        )
-        if not matches:
-            known = {letter: size for letter, size in sizes.items() if letter in shape}
-            told = f" with {', '.join(f'{k} = {v}' for k, v in known.items())} from the other arrays" if known else ""
-            wanted = ", ".join(str(letter) for letter in shape)
-            raise EvaluationFileError(f"{file.path}: {name}: shape {found}; expected ({wanted}){told}")
-    return sizes
-
-
-def _first_repeat(values: Shaped[np.ndarray, " n"]) -> int | None:
-    order = np.argsort(values, kind="stable")
-    repeats = order[1:][values[order][1:] == values[order][:-1]]
-    return int(repeats.min()) if len(repeats) else None
-
-
-def _fail(path: Path, record: int, image: int, field: str, value: object, problem: str, advice: str) -> NoReturn:
-    raise EvaluationFileError(f"{path}: record {record} (image {image}): {field}={value}: {problem}; {advice}")

@@ -13,6 +13,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
+from rlipv2.metrics.figures import ClassFigures
 from rlipv2.metrics.functional import (
     Detections,
     GroundTruth,
@@ -207,27 +208,6 @@ def _flags(
     unannotated = (np.diff(truth.box_ptr) == 0)[detections.images]
     columns = {TRUE_POSITIVE: official, MATLAB_TRUE_POSITIVE: matlab, KNOWN_OBJECT: known, UNANNOTATED: unannotated}
     return sum((bit * column.astype(np.uint8) for bit, column in columns.items()), np.zeros(len(classes), np.uint8))
-
-
-@dataclass(frozen=True)
-class ClassFigures:
-    """Results per class under one set of rules; `ap` and `max_recall` are NaN without labelled pairs."""
-
-    ap: Float[np.ndarray, " c"]
-    max_recall: Float[np.ndarray, " c"]
-    num_detections: Int[np.ndarray, " c"]
-    num_true_positives: Int[np.ndarray, " c"]
-
-    def mean_ap(self, classes: Bool[np.ndarray, " c"] | None = None) -> float:
-        """Mean over the chosen classes that have labelled pairs; NaN if there is none."""
-        values = self.ap if classes is None else self.ap[classes]
-        values = values[~np.isnan(values)]
-        return float(values.mean()) if len(values) else float("nan")
-
-    def mean_max_recall(self) -> float:
-        """Mean over all classes that have labelled pairs; NaN if there is none."""
-        values = self.max_recall[~np.isnan(self.max_recall)]
-        return float(values.mean()) if len(values) else float("nan")
 
 
 @dataclass(frozen=True)

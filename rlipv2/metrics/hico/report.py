@@ -7,7 +7,8 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Bool
 
-from rlipv2.metrics.hico.protocol import ClassFigures, HICOProtocol, HICOResult
+from rlipv2.metrics.figures import ClassFigures
+from rlipv2.metrics.hico.protocol import HICOProtocol, HICOResult
 
 ProtocolName = Literal["python", "matlab"]
 Groups = Mapping[str, Bool[np.ndarray, " c"]]

@@ -12,10 +12,10 @@ import numpy as np
 from jaxtyping import Float
 from scipy.io import loadmat
 
+from rlipv2.datasets import numbers
 from rlipv2.datasets.errors import AnnotationError
-from rlipv2.datasets.hico.readers import numbers
-from rlipv2.datasets.hico.readers.numbers import Locator
 from rlipv2.datasets.hico.readers.pairs import PairContent
+from rlipv2.datasets.numbers import Locator
 from rlipv2.vocabularies import HICOVocabulary
 
 

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float, Int
 
-from rlipv2.datasets.hico.readers.numbers import image_ids
+from rlipv2.datasets.numbers import image_ids
 from rlipv2.structures import RelationRecords
 from rlipv2.vocabularies import HICOVocabulary
 

@@ -13,9 +13,9 @@ from typing import Any, NoReturn
 import numpy as np
 from jaxtyping import Float, Int
 
+from rlipv2.datasets import numbers
 from rlipv2.datasets.errors import AnnotationError
-from rlipv2.datasets.hico.readers import numbers
-from rlipv2.datasets.hico.readers.numbers import Locator
+from rlipv2.datasets.numbers import Locator
 from rlipv2.structures import RelationRecords
 from rlipv2.vocabularies import HICOVocabulary
 

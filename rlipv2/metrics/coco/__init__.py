@@ -1,0 +1,1 @@
+"""COCO detection average precision."""

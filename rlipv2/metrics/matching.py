@@ -1,0 +1,175 @@
+"""What scene-graph metrics share as `torchmetrics.Metric`: checked updates, flat states, one gathering."""
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Generic, TypeVar
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
+
+from rlipv2.metrics.figures import FlatMatches
+from rlipv2.metrics.functional import Detections, GroundTruth
+from rlipv2.metrics.pairs import PairArrays, best_of_array, merge_detections
+from rlipv2.structures import Annotation, PairPredictions, RelationRecords
+
+Matches = TypeVar("Matches", bound=FlatMatches)
+
+
+class MatchingMetric(Metric, ABC, Generic[Matches]):
+    """A metric that matches images in `update` and keeps flat rows of them as its state.
+
+    A subclass names the states in `STATES`, one per field of `MATCHES`, and implements `match_batch` and
+    `compute`. States are gathered once, in `compute`; images that come again do not count.
+
+    Args:
+        num_objects: object classes of the label space.
+        num_relations: relations of the label space.
+        kwargs: arguments of `torchmetrics.Metric`.
+
+    Raises:
+        ValueError: a number below 1.
+    """
+
+    is_differentiable = False
+    higher_is_better = True
+    full_state_update = False
+
+    MATCHES: ClassVar[type[FlatMatches]]
+    STATES: ClassVar[dict[str, torch.dtype]]  # NCCL has no 16-bit integers
+
+    def __init__(self, num_objects: int, num_relations: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        for name, number in (("num_objects", num_objects), ("num_relations", num_relations)):
+            if number < 1:
+                raise ValueError(f"{name}={number}: expected at least 1")
+        self.num_objects, self.num_relations = num_objects, num_relations
+        for name in self.STATES:
+            self.add_state(name, default=[], dist_reduce_fx="cat")
+        self._append_nothing()
+
+    @abstractmethod
+    def match_batch(
+        self, predictions: Sequence[PairPredictions], truth: GroundTruth, indices: Int[np.ndarray, " b"]
+    ) -> Matches:
+        """Matches a batch of at least one image."""
+
+    def update(
+        self,
+        predictions: Sequence[PairPredictions],
+        annotations: Sequence[Annotation],
+        indices: Int[Tensor, " b"] | None = None,
+    ) -> None:
+        """Matches a batch of images.
+
+        Args:
+            predictions: one per image, on any device, boxes in pixels of the stored image.
+            annotations: labels of the same images, in pixels as stored in the annotation file.
+            indices: position of each image in the dataset; an image whose index came before does not
+                count. By default the image ids.
+
+        Raises:
+            ValueError: lists of different length, scores of another label space or not finite, labels
+                out of range.
+        """
+        if indices is None:
+            indices = torch.tensor([annotation.image_id for annotation in annotations], dtype=torch.int64)
+        if not len(predictions) == len(annotations) == len(indices):
+            raise ValueError(
+                f"{len(predictions)} predictions, {len(annotations)} annotations and {len(indices)} indices; "
+                "expected one of each per image"
+            )
+        if not len(predictions):
+            return
+        records = RelationRecords.from_annotations(annotations)
+        self._check_labels(records)
+        truth = GroundTruth(records.boxes, records.labels, records.box_ptr, records.relations, records.relation_ptr)
+        self._append(self.match_batch(predictions, truth, indices.cpu().numpy().astype(np.int64)))
+
+    def reset(self) -> None:
+        """Forgets all images."""
+        super().reset()
+        self._append_nothing()
+
+    def matches(self) -> Matches:
+        """Every image once, in order of indices."""
+        arrays = {name: dim_zero_cat(getattr(self, name)).cpu().numpy() for name in self.STATES}
+        arrays |= {name: values.astype(np.int64) for name, values in arrays.items() if values.dtype == np.int32}
+        return self.MATCHES(**arrays).unique()  # type: ignore[return-value] # MATCHES is what a subclass is made for
+
+    def ranked(
+        self,
+        predictions: Sequence[PairPredictions],
+        rank: Callable[[PairArrays, Float[Tensor, "b q r"]], tuple[Detections, ...]],
+    ) -> tuple[Detections, ...]:
+        """The lists that `rank` makes of all images; images with equally many pairs are ranked together."""
+        by_count: dict[int, list[int]] = defaultdict(list)
+        for image, prediction in enumerate(predictions):
+            by_count[len(prediction)].append(image)
+        parts = []
+        for images in by_count.values():
+            lists = rank(*self._stacked([predictions[image] for image in images]))
+            parts.append([dataclasses.replace(rows, images=np.asarray(images)[rows.images]) for rows in lists])
+        return tuple(merge_detections(list(part)) for part in zip(*parts, strict=True))
+
+    def _stacked(self, predictions: Sequence[PairPredictions]) -> tuple[PairArrays, Float[Tensor, "b q r"]]:
+        """Boxes and labels of images with equally many pairs as arrays; scores stay where they are."""
+        stack = {
+            field.name: torch.stack([getattr(prediction, field.name).detach() for prediction in predictions])
+            for field in dataclasses.fields(PairPredictions)
+        }
+        scores = stack.pop("relation_scores").float()
+        if scores.shape[2] != self.num_relations:
+            raise ValueError(
+                f"predictions score {scores.shape[2]} relations, the metric has {self.num_relations}; "
+                "evaluate with the label space of the dataset"
+            )
+        if not torch.isfinite(scores).all():
+            raise ValueError("relation scores are not finite (inf or NaN); the model has probably diverged")
+        arrays = {name: values.float() if name.endswith("boxes") else values for name, values in stack.items()}
+        arrays = {name: values.cpu().numpy() for name, values in arrays.items()}
+        for name in ("subject_labels", "object_labels"):
+            self._check_range(name.replace("_", " "), arrays[name], self.num_objects)
+        return PairArrays(**arrays), scores
+
+    def _check_labels(self, records: RelationRecords) -> None:
+        self._check_range("labels of annotations", records.labels, self.num_objects)
+        self._check_range("relations of annotations", records.relations[:, 2], self.num_relations)
+        owners = np.repeat(np.diff(records.box_ptr), np.diff(records.relation_ptr))
+        boxes = records.relations[:, :2]
+        if ((boxes < 0) | (boxes >= owners[:, None])).any():
+            raise ValueError("relations of annotations point at boxes their image does not have")
+
+    @staticmethod
+    def _check_range(what: str, labels: np.ndarray, limit: int) -> None:
+        if labels.size and not 0 <= labels.min() <= labels.max() < limit:
+            raise ValueError(
+                f"{what} from {labels.min()} to {labels.max()}, the metric expects 0 to {limit - 1}; "
+                "evaluate with the label space of the dataset"
+            )
+
+    def _append(self, matches: FlatMatches) -> None:
+        for name, dtype in self.STATES.items():
+            getattr(self, name).append(torch.from_numpy(getattr(matches, name)).to(self.device, dtype))
+
+    def _append_nothing(self) -> None:
+        # Rows of the right type: a process without data would otherwise break the gathering of states.
+        columns = 1 + max(self.MATCHES.OWNERS.values())
+        for name, dtype in self.STATES.items():
+            shape = (0, columns) if name == "images" else (0,)
+            getattr(self, name).append(torch.zeros(shape, dtype=dtype, device=self.device))
+
+
+def best_of_tensor(
+    values: Float[Tensor, "n m"], k: int
+) -> tuple[Int[np.ndarray, "n j"], Float[np.ndarray, "n j"]]:
+    """The same as `best_of_array`; on a GPU ranked there, so that only k columns of each row move."""
+    if not values.is_cuda:
+        return best_of_array(values.numpy(), k)
+    ranked, columns = values.sort(dim=1, descending=True, stable=True)
+    return columns[:, :k].cpu().numpy(), ranked[:, :k].cpu().numpy()

@@ -1,0 +1,1 @@
+"""V-COCO role, agent and in-training average precision."""

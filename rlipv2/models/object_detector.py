@@ -1,0 +1,272 @@
+"""`ObjectDetector`: images -> boxes with class logits; the detection pre-training that RLIPv2 starts from.
+
+Deformable DETR (ICLR 2021) with iterative box refinement, with anchor boxes as queries (DAB-DETR, ICLR 2022; for
+RLIPv2-ParSeDA) or learned ones (for RLIPv2-ParSeD). Not part of the official RLIPv2 repository, which converts
+weights of these two projects; the parts and their names are those of `RelationDetector`.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar, Literal
+
+import torch
+from jaxtyping import Bool, Float, Int, UInt8
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from rlipv2.layers.backbones import TimmBackbone
+from rlipv2.layers.deformable import DeformableEncoderLayer
+from rlipv2.layers.mlp import box_head
+from rlipv2.layers.swin import SwinBackbone
+from rlipv2.models.decoders import ReferenceDecoder, refine_boxes
+from rlipv2.models.heads import PRIOR_LOGIT
+from rlipv2.models.pretrained import Pretrained
+from rlipv2.models.pyramid import FeaturePyramid, PyramidProjection
+from rlipv2.ops.boxes import cxcywh_to_xyxy
+from rlipv2.ops.padding import normalize_images
+from rlipv2.structures import BoxPredictions, DetectionOutput, LabelSpace
+
+
+@dataclass(frozen=True)
+class ObjectQueries:
+    """Queries for single objects.
+
+    Attributes:
+        references: first references, 0-1: boxes cx cy w h or points x y.
+        content: start of the states.
+        position: learned positions; None where positions come from the references.
+    """
+
+    references: Float[Tensor, "b q c"]
+    content: Float[Tensor, "b q d"]
+    position: Float[Tensor, "b q d"] | None = None
+
+
+class ObjectAnchorQueries(nn.Module):
+    """Learned contents and learned anchor boxes (DAB-DETR).
+
+    Args:
+        num_queries: objects predicted per image.
+        dim: width.
+    """
+
+    positions: ClassVar[Literal["anchor", "learned"]] = "anchor"
+
+    def __init__(self, num_queries: int = 300, dim: int = 256) -> None:
+        super().__init__()
+        self.content = nn.Parameter(torch.randn(num_queries, dim))
+        self.anchors = nn.Parameter(torch.randn(num_queries, 4))
+
+    def forward(self, batch_size: int) -> ObjectQueries:
+        """The same queries for every image."""
+        return ObjectQueries(
+            references=self.anchors.sigmoid().expand(batch_size, -1, -1),
+            content=self.content.expand(batch_size, -1, -1),
+        )
+
+
+class ObjectLearnedQueries(nn.Module):
+    """Learned contents and positions, with points as first references (Deformable DETR).
+
+    Args:
+        num_queries: objects predicted per image.
+        dim: width.
+    """
+
+    positions: ClassVar[Literal["anchor", "learned"]] = "learned"
+
+    def __init__(self, num_queries: int = 300, dim: int = 256) -> None:
+        super().__init__()
+        self.position = nn.Parameter(torch.randn(num_queries, dim))
+        self.content = nn.Parameter(torch.randn(num_queries, dim))
+        self.reference = nn.Linear(dim, 2)
+        nn.init.xavier_uniform_(self.reference.weight)
+        nn.init.zeros_(self.reference.bias)
+
+    def forward(self, batch_size: int) -> ObjectQueries:
+        """The same queries for every image."""
+        return ObjectQueries(
+            references=self.reference(self.position).sigmoid().expand(batch_size, -1, -1),
+            content=self.content.expand(batch_size, -1, -1),
+            position=self.position.expand(batch_size, -1, -1),
+        )
+
+
+class ImageEncoder(nn.Module):
+    """Deformable encoder without texts: the image layers of `ALIFEncoder` alone, under the same names.
+
+    Args:
+        dim: width of the tokens.
+        num_layers: layers.
+        checkpoint_activations: in training, compute the layers again in the backward pass: less memory for a
+            third more time, the same gradients.
+        options: of `DeformableEncoderLayer`.
+    """
+
+    def __init__(
+        self, *, dim: int = 256, num_layers: int = 6, checkpoint_activations: bool = False, **options: Any
+    ) -> None:
+        super().__init__()
+        self.dim, self.checkpoint_activations = dim, checkpoint_activations
+        self.image_layers = nn.ModuleList(DeformableEncoderLayer(dim, **options) for _ in range(num_layers))
+
+    def forward(self, pyramid: FeaturePyramid) -> Float[Tensor, "b s d"]:
+        """Image memory."""
+        tokens = pyramid.tokens
+        reference = pyramid.centers()[:, :, None] * pyramid.valid_ratios[:, None]
+        for layer in self.image_layers:
+            run = partial(layer, shapes=pyramid.shapes, padding_mask=pyramid.padding_mask)
+            if self.training and self.checkpoint_activations:
+                tokens = checkpoint(run, tokens, pyramid.positions, reference, use_reentrant=False)
+            else:
+                tokens = run(tokens, pyramid.positions, reference)
+        return tokens
+
+
+class ObjectDecoder(ReferenceDecoder):
+    """Decodes objects and refines a box for each, layer by layer.
+
+    Args:
+        dim: width.
+        num_layers: layers.
+        first_size_bias: start value that the first layer's head adds to the logits of width and height. -2 as in
+            both projects; it is meant for points as references and shrinks anchor boxes (docs/parity.md, Q19).
+        options: as in `ReferenceDecoder`.
+    """
+
+    def __init__(self, *, dim: int = 256, num_layers: int = 6, first_size_bias: float = -2.0, **options: Any) -> None:
+        super().__init__(dim=dim, num_layers=num_layers, **options)
+        self.box_heads = nn.ModuleList(
+            box_head(dim, size_bias=0.0 if index else first_size_bias) for index in range(num_layers)
+        )
+
+    def forward(
+        self, queries: ObjectQueries, memory: Float[Tensor, "b s d"], pyramid: FeaturePyramid
+    ) -> tuple[Float[Tensor, "l b q d"], Float[Tensor, "l b q 4"]]:
+        """States and boxes of every layer."""
+        states, references = queries.content, queries.references
+        all_states, all_boxes = [], []
+        for index, head in enumerate(self.box_heads):
+            states = self.decode(index, states, references, memory, pyramid, position=queries.position)
+            boxes = refine_boxes(head, states, references)
+            all_states.append(states)
+            all_boxes.append(boxes)
+            # The next layer reads around the new boxes but its loss does not move them.
+            references = boxes.detach()
+        return torch.stack(all_states), torch.stack(all_boxes)
+
+
+class ObjectDetector(nn.Module, Pretrained, tags=["object-detection"]):
+    """Deformable DETR with iterative box refinement, with anchors (DAB) or without.
+
+    Its classes are the objects of `label_space`, which whoever trains or loads it sets: one column of the class
+    heads each.
+
+    Args:
+        num_classes: classes, without any background.
+        backbone: images to maps of several strides, with `channels` and `position_offset`.
+        encoder: of the image tokens.
+        queries: what the decoder starts from.
+        decoder: states and boxes; its `positions` must be those of the queries.
+        num_levels: feature levels.
+
+    Raises:
+        ValueError: queries and decoder do not fit together.
+    """
+
+    def __init__(
+        self,
+        *,
+        num_classes: int,
+        backbone: TimmBackbone | SwinBackbone,
+        encoder: ImageEncoder,
+        queries: ObjectAnchorQueries | ObjectLearnedQueries,
+        decoder: ObjectDecoder,
+        num_levels: int = 4,
+    ) -> None:
+        super().__init__()
+        if queries.positions != decoder.positions:
+            raise ValueError(
+                f"{type(queries).__name__} give {queries.positions} positions, but {type(decoder).__name__} takes "
+                f"{decoder.positions} ones; set positions={queries.positions}"
+            )
+        self.num_classes = num_classes
+        self.backbone = backbone
+        self.pyramid = PyramidProjection(
+            backbone.channels, encoder.dim, num_levels=num_levels, position_offset=backbone.position_offset
+        )
+        self.encoder = encoder
+        self.queries = queries
+        self.decoder = decoder
+        self.class_heads = nn.ModuleList(_class_head(encoder.dim, num_classes) for _ in decoder.layers)
+
+    def forward(
+        self,
+        images: UInt8[Tensor, "b 3 h w"] | Float[Tensor, "b 3 h w"],
+        padding_mask: Bool[Tensor, "b h w"],
+        label_space: LabelSpace | None = None,
+    ) -> DetectionOutput:
+        """Predictions of all decoder layers.
+
+        Args:
+            images: `uint8` 0-255, or float already normalised; padded with 0 at the right and bottom.
+            padding_mask: True on padding.
+            label_space: asks for some of the classes, in this order; None for all.
+
+        Raises:
+            ValueError: an object that is none of the classes.
+        """
+        if images.dtype == torch.uint8:
+            images = normalize_images(images, padding_mask)
+        pyramid = self.pyramid(self.backbone(images), padding_mask)
+        states, boxes = self.decoder(self.queries(len(images)), self.encoder(pyramid), pyramid)
+        logits = torch.stack([head(state) for head, state in zip(self.class_heads, states, strict=True)])
+        if label_space is not None and label_space != self.label_space:
+            logits = logits[..., self.columns(label_space)]
+        return DetectionOutput(logits=logits, boxes=boxes)
+
+    def columns(self, label_space: LabelSpace) -> list[int]:
+        """The column of the class heads for each object of a label space.
+
+        Raises:
+            ValueError: an object that is none of the classes, or classes without names.
+        """
+        known = () if self.label_space is None else self.label_space.objects
+        if len(known) != self.num_classes:
+            raise ValueError(
+                f"the detector has num_classes={self.num_classes}, but its label space names {len(known)} classes; set "
+                "detector.label_space to the classes it is trained for, and num_classes to their number"
+            )
+        rows = {name: row for row, name in enumerate(known)}
+        missing = [name for name in label_space.objects if name not in rows]
+        if missing:
+            raise ValueError(f"{missing[:5]} are none of the {self.num_classes} classes of the detector")
+        return [rows[name] for name in label_space.objects]
+
+
+def detect(output: DetectionOutput, original_sizes: Int[Tensor, "b 2"], *, top_k: int = 100) -> list[BoxPredictions]:
+    """The best (query, class) entries of the last layer by sigmoid score, boxes in original pixels, not clipped.
+
+    As in Deformable DETR; a query may give several classes. (`PostProcess` of the official models/detr.py takes one
+    class per query by softmax, which detectors trained with a sigmoid focal loss are not scored with.)
+
+    Args:
+        output: predictions of a batch.
+        original_sizes: (height, width) of the stored images in pixels.
+        top_k: entries kept per image.
+    """
+    scores, boxes = output.logits[-1].sigmoid(), cxcywh_to_xyxy(output.boxes[-1])
+    num_classes = scores.shape[-1]
+    best, entries = scores.flatten(1).topk(min(top_k, scores[0].numel()), dim=1)
+    height, width = original_sizes.to(boxes).unbind(-1)
+    boxes = boxes * torch.stack([width, height, width, height], dim=-1)[:, None]
+    return [
+        BoxPredictions(boxes_xyxy=boxes[image, rows // num_classes], labels=rows % num_classes, scores=best[image])
+        for image, rows in enumerate(entries)
+    ]
+
+
+def _class_head(dim: int, num_classes: int) -> nn.Linear:
+    head = nn.Linear(dim, num_classes)
+    nn.init.constant_(head.bias, PRIOR_LOGIT)
+    return head
