@@ -196,3 +196,110 @@ def _struct(fields: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> np.ndarra
     for index, row in enumerate(rows):
         array[0, index] = row
     return array
+
+
+OPEN_IMAGES_OBJECTS = ("Tortoise", "Man", "Beer", "Chair", "Woman", "Table")
+OPEN_IMAGES_RELATIONS = ("at", "holds", "inside_of")
+
+
+def open_images_records(split: Literal["train", "val", "test"], count: int) -> list[dict[str, Any]]:
+    """Records as in `vrd-<split>-anno.json`; the odd ones are listed in `write_open_images`."""
+    records = []
+    for number in range(count):
+        records.append(
+            {
+                "img_fn": f"{split[0]}{number:015x}",
+                "img_size": [64, 48],
+                "bbox": [[2, 3, 20, 40], [10 + number, 5, 40, 30], [30, 20, 60, 45]],
+                "det_labels": [1, 2 if split == "train" else 3, 4 if split == "val" else 3],
+                "rel": [[0, 1, 1], [2, 0, number % 3]],
+            }
+        )
+    records[0]["rel"].append([0, 1, 2])
+    if count > 2:
+        records[2]["rel"] = []
+    if count > 3:
+        records[3] |= {"bbox": [], "det_labels": [], "rel": []}
+    return records
+
+
+def write_open_images(
+    root: Path, *, kind: Literal["vrd", "rlipv2"] = "vrd", num_train: int = 5, num_test: int = 4
+) -> Path:
+    """Writes a miniature Open Images v6 under `root` and returns its folder, `root/open_image_v6`.
+
+    Of six classes "Tortoise" and "Table" occur in no split, and "Woman" in val only. Odd records: the first of every
+    split has two relations of one pair, the third none, the fourth no boxes either.
+    """
+    folder = root / "open_image_v6"
+    splits = {
+        "train": open_images_records("train", num_train),
+        "val": open_images_records("val", 2),
+        "test": open_images_records("test", num_test),
+    }
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    for records in splits.values():
+        for number, record in enumerate(records):
+            width, height = record["img_size"]
+            write_image(folder / "images" / f"{record['img_fn']}.jpg", (height, width), seed=number)
+    names = {"obj": list(OPEN_IMAGES_OBJECTS), "rel": list(OPEN_IMAGES_RELATIONS)}
+    write_json(folder / "annotations/categories_dict.json", names)
+    if kind == "vrd":
+        for split, records in splits.items():
+            write_json(folder / f"annotations/vrd-{split}-anno.json", records)
+        return folder
+    converted = {split: [_open_images_converted(record) for record in records] for split, records in splits.items()}
+    write_json(folder / "annotations/OI_SGG_train_finetuning.json", converted["train"])
+    write_json(folder / "annotations/OI_SGG_trainval_finetuning.json", converted["train"] + converted["val"])
+    write_json(folder / "annotations/OI_SGG_test.json", converted["test"])
+    return folder
+
+
+def _open_images_converted(record: dict[str, Any]) -> dict[str, Any]:
+    """One record as the official code writes it anew."""
+    boxes = zip(record["bbox"], record["det_labels"], strict=True)
+    return {
+        "file_name": f"{record['img_fn']}.jpg",
+        "annotations": [{"bbox": box, "category_id": label} for box, label in boxes],
+        "rel_annotations": [
+            {"subject_id": subject, "object_id": target, "category_id": relation}
+            for subject, target, relation in record["rel"]
+        ],
+    }
+
+
+def custom_images(split: str, count: int) -> list[dict[str, Any]]:
+    """The list `images` of one file of a user's own data; sizes are told of every second image."""
+    images = []
+    for number in range(count):
+        image = {
+            "file_name": f"{split}/{number}.png",
+            "objects": [
+                {"name": "person", "box": [1, 2, 20, 40]},
+                {"name": "bicycle", "box": [10.5, 20, 40, 47.5]},
+                {"name": "person", "box": [30, 5, 50, 45]},
+            ],
+            "relations": [
+                {"subject": 0, "name": "riding", "object": 1},
+                {"subject": 0, "name": "next to", "object": 2},
+                {"subject": 0, "name": "next to", "object": 1},
+            ],
+        }
+        images.append(image | ({"width": 64, "height": 48} if number % 2 else {}))
+    return images
+
+
+def write_custom_data(root: Path, *, splits: dict[str, list[dict[str, Any]]] | None = None) -> Path:
+    """Writes `annotations/<split>.json` and the images of a user's own data, and returns `root`."""
+    splits = splits or {
+        "train": custom_images("train", 5),
+        "val": custom_images("val", 2),
+        "test": custom_images("test", 3),
+    }
+    for split, images in splits.items():
+        write_json(root / f"annotations/{split}.json", {"images": images})
+        for number, image in enumerate(images):
+            path = root / "images" / image["file_name"]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_image(path, (48, 64), seed=number)
+    return root

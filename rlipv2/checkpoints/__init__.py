@@ -2,7 +2,9 @@
 
 from rlipv2.checkpoints.folder import (
     build_detector,
+    build_network,
     download_weights,
+    load_network,
     load_weights,
     read_partial,
     read_state,
@@ -12,7 +14,9 @@ from rlipv2.checkpoints.folder import (
 
 __all__ = [
     "build_detector",
+    "build_network",
     "download_weights",
+    "load_network",
     "load_weights",
     "read_partial",
     "read_state",

@@ -17,35 +17,50 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from rlipv2.models import RelationDetector
+from rlipv2.models.detector import RelationDetector
+from rlipv2.models.object_detector import ObjectDetector
 from rlipv2.ops.files import write_atomically
 from rlipv2.structures import LabelSpace
 
 WEIGHTS, CONFIG, LABEL_SPACE, TOKENIZER = "model.safetensors", "config.yaml", "label_space.json", "tokenizer"
 PARTIAL = "partial.json"
 
+Network = RelationDetector | ObjectDetector
+
 # A configuration may come with weights from anywhere: only our own network parts are ever constructed from it.
 _ALLOWED_PACKAGES = ("rlipv2.models", "rlipv2.layers")
 
 
-def build_detector(config: Mapping[str, Any], *, source: str = "config") -> RelationDetector:
-    """A detector with fresh weights from its constructor tree (nested mappings with `_target_`).
+def build_network(config: Mapping[str, Any], *, source: str = "config") -> Network:
+    """A network with fresh weights from its constructor tree (nested mappings with `_target_`).
 
     Raises:
         ValueError: a `_target_` outside `rlipv2.models` and `rlipv2.layers`, or arguments that do not fit.
     """
     _check_targets(config, source)
     try:
-        detector = hydra.utils.instantiate(dict(config), _convert_="all")
+        network = hydra.utils.instantiate(dict(config), _convert_="all")
     except hydra.errors.InstantiationException as error:
         raise ValueError(f"{source}: cannot build the detector: {error}") from error
+    if not isinstance(network, RelationDetector | ObjectDetector):
+        raise ValueError(f"{source}: _target_={config.get('_target_')!r} is not a RelationDetector or ObjectDetector")
+    network.config = _plain(config)
+    return network
+
+
+def build_detector(config: Mapping[str, Any], *, source: str = "config") -> RelationDetector:
+    """A relation detector with fresh weights, see `build_network`.
+
+    Raises:
+        ValueError: as `build_network`, or another network.
+    """
+    detector = build_network(config, source=source)
     if not isinstance(detector, RelationDetector):
         raise ValueError(f"{source}: _target_={config.get('_target_')!r} is not a RelationDetector")
-    detector.config = _plain(config)
     return detector
 
 
-def save_weights(detector: RelationDetector, folder: str | Path) -> None:
+def save_weights(detector: Network, folder: str | Path) -> None:
     """Writes a detector to a weight folder; each file appears under its name when it is complete.
 
     Raises:
@@ -61,7 +76,7 @@ def save_weights(detector: RelationDetector, folder: str | Path) -> None:
     write_atomically(folder / CONFIG, yaml.safe_dump(without_downloads(detector.config), sort_keys=False))
     if detector.label_space is not None:
         write_atomically(folder / LABEL_SPACE, json.dumps(detector.label_space.to_dict(), indent=1))
-    if detector.text_encoder.tokenizer_is_loaded:
+    if isinstance(detector, RelationDetector) and detector.text_encoder.tokenizer_is_loaded:
         detector.text_encoder.tokenizer.save_pretrained(folder / TOKENIZER)
     _save_tensors(detector.state_dict(), folder)
     (folder / PARTIAL).unlink(missing_ok=True)
@@ -113,7 +128,23 @@ def _save_tensors(state: Mapping[str, Tensor], folder: Path) -> None:
 
 
 def load_weights(folder: str | Path, **changes: Any) -> RelationDetector:
-    """A detector in eval mode from a weight folder; `changes` replace top-level entries of its configuration.
+    """A relation detector from a weight folder, see `load_network`.
+
+    Raises:
+        FileNotFoundError: the folder or one of its files is missing.
+        ValueError: as `load_network`, or the weights of another network.
+    """
+    detector = load_network(folder, **changes)
+    if not isinstance(detector, RelationDetector):
+        raise ValueError(
+            f"{folder}: holds a {type(detector).__name__}, not a RelationDetector; start a training from it with "
+            f"model.init={folder}"
+        )
+    return detector
+
+
+def load_network(folder: str | Path, **changes: Any) -> Network:
+    """A network in eval mode from a weight folder; `changes` replace top-level entries of its configuration.
 
     Raises:
         FileNotFoundError: the folder or one of its files is missing.
@@ -132,7 +163,7 @@ def load_weights(folder: str | Path, **changes: Any) -> RelationDetector:
     config |= changes
     if (folder / TOKENIZER).is_dir():
         config["text_encoder"]["tokenizer"] = str(folder / TOKENIZER)
-    detector = build_detector(config, source=str(config_file))
+    detector = build_network(config, source=str(config_file))
     state = read_state(folder)
     missing, unexpected = detector.load_state_dict(state, strict=False)
     if missing or unexpected:
@@ -175,7 +206,9 @@ def download_weights(name: str, **options: Any) -> Path:
             f"{name}: no such weight folder. Convert an official checkpoint with "
             "`python -m rlipv2.checkpoints convert FILE.pth OUT_DIR`, or give a Hub repository `owner/name`"
         )
-    return Path(snapshot_download(name, allow_patterns=[WEIGHTS, CONFIG, LABEL_SPACE, PARTIAL, f"{TOKENIZER}/*"], **options))
+    return Path(
+        snapshot_download(name, allow_patterns=[WEIGHTS, CONFIG, LABEL_SPACE, PARTIAL, f"{TOKENIZER}/*"], **options)
+    )
 
 
 def without_downloads(config: Any) -> Any:

@@ -2,6 +2,18 @@
 
 from rlipv2.datamodules.base import RelationDataModule
 from rlipv2.datamodules.collate import collate
+from rlipv2.datamodules.custom import CustomDataModule
+from rlipv2.datamodules.detection import DetectionDataModule
 from rlipv2.datamodules.hico import HICODetDataModule
+from rlipv2.datamodules.open_images import OpenImagesDataModule
+from rlipv2.datamodules.scene_graphs import SceneGraphDataModule
+from rlipv2.datamodules.vcoco import VCOCODataModule
 
-__all__ = ["HICODetDataModule", "RelationDataModule", "collate"]
+__all__ = [
+    "DetectionDataModule",
+    "HICODetDataModule",
+    "RelationDataModule",
+    "SceneGraphDataModule",
+    "VCOCODataModule",
+    "collate",
+]

@@ -121,23 +121,20 @@ class LabelSampler:
 
 
 class FixedLabels:
-    """The same label space for every batch, except that objects of a batch which it lacks stand behind its own.
+    """The same label space for every batch, with the names of the batch that it lacks behind its own.
 
-    For evaluation: figures need the same relations everywhere, and given boxes need names, of which a free-form
-    corpus has more than a network can be asked for at once. Relations must be in the label space already.
+    For evaluation: figures need the same columns everywhere, and the pairs given to a tagger need the names of their
+    objects, of which a free-form corpus has more than a network can be asked for at once. Relations beyond the fixed
+    ones stay visible, so that their pairs do not pass for unrelated.
     """
 
     def __init__(self, label_space: LabelSpace) -> None:
         self.label_space = label_space
-        self.known = frozenset(label_space.objects)
 
     def __call__(self, samples: Sequence[Sample]) -> LabelSpace:
         """The label space of a batch."""
-        shown = merge_label_spaces([sample.label_space for sample in samples]).objects
-        extra = tuple(name for name in shown if name not in self.known)
-        if not extra:
-            return self.label_space
-        return LabelSpace(objects=(*self.label_space.objects, *extra), relations=self.label_space.relations)
+        merged = merge_label_spaces([self.label_space, *(sample.label_space for sample in samples)])
+        return self.label_space if merged == self.label_space else merged
 
 
 def merge_label_spaces(spaces: Sequence[LabelSpace]) -> LabelSpace:

@@ -10,14 +10,15 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
+from rlipv2.datasets.custom import cli as custom
 from rlipv2.datasets.detection import cli as detection
 from rlipv2.datasets.errors import AnnotationError, DatasetNotFoundError, ImageFileError
 from rlipv2.datasets.hico import cli as hico
+from rlipv2.datasets.open_images import cli as open_images
+from rlipv2.datasets.scene_graphs import cli as scene_graphs
+from rlipv2.datasets.vcoco import cli as vcoco
 
-DATASETS = (
-    hico,
-    detection,
-)
+DATASETS = (hico, detection, vcoco, open_images, scene_graphs, custom)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -66,7 +66,7 @@ class PairMatcher:
             costs = self._to_host(self.costs(output, packed), packed)
         return [
             [
-                _assign(cost, size, where=f"decoder layer {layer}, image {image} of the batch")
+                assign(cost, size, where=f"decoder layer {layer}, image {image} of the batch")
                 for image, (cost, size) in enumerate(zip(images, packed.sizes, strict=True))
             ]
             for layer, images in enumerate(costs)
@@ -137,7 +137,12 @@ def _columns(packed: PackedTargets) -> Int[Tensor, "b m"]:
     return torch.tensor(rows).to(packed.object_labels.device, non_blocking=True)
 
 
-def _assign(cost: np.ndarray, size: int, *, where: str) -> tuple[Tensor, Tensor]:
+def assign(cost: np.ndarray, size: int, *, where: str) -> tuple[Tensor, Tensor]:
+    """Query and target indices of the cheapest assignment for costs (queries, targets), of which `size` columns count.
+
+    Raises:
+        ValueError: a cost that is not finite; `where` tells the layer and image.
+    """
     cost = cost[:, :size]
     if not np.isfinite(cost).all():
         raise ValueError(

@@ -3,10 +3,14 @@
 import argparse
 from collections.abc import Sequence
 
+from rlipv2.metrics.coco import cli as coco
 from rlipv2.metrics.files import EvaluationFileError
 from rlipv2.metrics.hico import cli as hico
+from rlipv2.metrics.open_images import cli as open_images
+from rlipv2.metrics.triplets import cli as triplets
+from rlipv2.metrics.vcoco import cli as vcoco
 
-PROTOCOLS = (hico,)
+PROTOCOLS = (hico, vcoco, open_images, triplets, coco)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

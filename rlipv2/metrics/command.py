@@ -1,6 +1,8 @@
 """What the sub-commands of `python -m rlipv2.metrics` share: outputs and option types."""
 
 import argparse
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from rlipv2.metrics.files import EvaluationFileError
@@ -28,6 +30,16 @@ def write(path: Path, content: bytes) -> None:
         write_atomically(path, content)
     except OSError as error:
         raise EvaluationFileError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def note_compressed(path: Path, names: Sequence[str]) -> None:
+    """Tells on stderr that arrays of an .npz file cannot be memory-mapped; nothing if `names` is empty."""
+    if names:
+        print(
+            f"note: {path}: {', '.join(names)}: compressed, cannot be memory-mapped; unpacked while reading "
+            "(slower, numpy.savez stores uncompressed)",
+            file=sys.stderr,
+        )
 
 
 def number_or_all(text: str) -> int | None:

@@ -131,8 +131,8 @@ class MatchingMetric(Metric, ABC, Generic[Matches]):
             )
         if not torch.isfinite(scores).all():
             raise ValueError("relation scores are not finite (inf or NaN); the model has probably diverged")
-        arrays = {name: values.float() if name.endswith("boxes") else values for name, values in stack.items()}
-        arrays = {name: values.cpu().numpy() for name, values in arrays.items()}
+        stack |= {name: boxes.float() for name, boxes in stack.items() if name.endswith("boxes")}
+        arrays = {name: values.cpu().numpy() for name, values in stack.items()}
         for name in ("subject_labels", "object_labels"):
             self._check_range(name.replace("_", " "), arrays[name], self.num_objects)
         return PairArrays(**arrays), scores
@@ -165,11 +165,11 @@ class MatchingMetric(Metric, ABC, Generic[Matches]):
             getattr(self, name).append(torch.zeros(shape, dtype=dtype, device=self.device))
 
 
-def best_of_tensor(
-    values: Float[Tensor, "n m"], k: int
-) -> tuple[Int[np.ndarray, "n j"], Float[np.ndarray, "n j"]]:
+def best_of_tensor(values: Float[Tensor, "n m"], k: int) -> tuple[Int[np.ndarray, "n j"], Float[np.ndarray, "n j"]]:
     """The same as `best_of_array`; on a GPU ranked there, so that only k columns of each row move."""
-    if not values.is_cuda:
-        return best_of_array(values.numpy(), k)
+    return _best_by_sorting(values, k) if values.is_cuda else best_of_array(values.numpy(), k)
+
+
+def _best_by_sorting(values: Float[Tensor, "n m"], k: int) -> tuple[Int[np.ndarray, "n j"], Float[np.ndarray, "n j"]]:
     ranked, columns = values.sort(dim=1, descending=True, stable=True)
     return columns[:, :k].cpu().numpy(), ranked[:, :k].cpu().numpy()

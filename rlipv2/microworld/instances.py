@@ -60,11 +60,11 @@ def _annotation(
         "bbox": [float(x1), float(y1), float(x2 - x1), float(y2 - y1)],
         "area": float((x2 - x1) * (y2 - y1)),
         "iscrowd": int(is_crowd),
-        "segmentation": _run_lengths(box, drawn.size) if is_crowd else corners,
+        "segmentation": run_lengths(box, drawn.size) if is_crowd else corners,
     }
 
 
-def _run_lengths(box: tuple[int, int, int, int], size: tuple[int, int]) -> dict[str, Any]:
+def run_lengths(box: tuple[int, int, int, int], size: tuple[int, int]) -> dict[str, Any]:
     """The mask of a box as COCO stores crowds: runs of 0 and 1 in turn, column by column."""
     (x1, y1, x2, y2), (width, height) = box, size
     inside, between = y2 - y1, height - (y2 - y1)

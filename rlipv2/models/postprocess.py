@@ -1,5 +1,6 @@
 """Model output -> scored pairs in pixels of the original images."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -7,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from rlipv2.ops.boxes import cxcywh_to_xyxy
-from rlipv2.structures import PairPredictions, RelationOutput
+from rlipv2.structures import PairPredictions, RelationOutput, RelationTarget
 
 
 def postprocess(
@@ -61,6 +62,29 @@ def postprocess(
             relation_scores=scores[image, rows],
         )
         for image, rows in enumerate(keep)
+    ]
+
+
+def tagged_pairs(
+    output: RelationOutput, targets: Sequence[RelationTarget], original_sizes: Int[Tensor, "b 2"]
+) -> list[PairPredictions]:
+    """The given pairs of each image with the probability of every relation, from the last layer.
+
+    Boxes and labels are those given, boxes x1 y1 x2 y2 in original pixels; what the network says about them is not
+    used, as in the official tagging.
+    """
+    scores = output.relation_logits[-1].sigmoid()
+    height, width = original_sizes.to(scores).unbind(-1)
+    scale = torch.stack([width, height, width, height], dim=-1)
+    return [
+        PairPredictions(
+            subject_boxes=cxcywh_to_xyxy(target.subject_boxes) * scale[image],
+            object_boxes=cxcywh_to_xyxy(target.object_boxes) * scale[image],
+            subject_labels=target.subject_labels,
+            object_labels=target.object_labels,
+            relation_scores=scores[image, : len(target)],
+        )
+        for image, target in enumerate(targets)
     ]
 
 

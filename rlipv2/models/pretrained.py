@@ -1,7 +1,7 @@
 """`from_pretrained` and `save_pretrained` of networks that are kept as weight folders."""
 
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from huggingface_hub import ModelHubMixin
 
@@ -25,7 +25,7 @@ class Pretrained(ModelHubMixin, library_name="rlipv2"):
     def _save_pretrained(self, save_directory: Path) -> None:
         from rlipv2.checkpoints import save_weights  # checkpoints imports models: only here the other way round
 
-        save_weights(self, save_directory)
+        save_weights(cast(Any, self), save_directory)
 
     @classmethod
     def from_pretrained(
@@ -48,7 +48,7 @@ class Pretrained(ModelHubMixin, library_name="rlipv2"):
             FileNotFoundError: a file of the weight folder is missing; the message names it.
             ValueError: tensors that do not fit the configuration, or the weights of another kind of network.
         """
-        from rlipv2.checkpoints import download_weights, load_weights  # see `_save_pretrained`
+        from rlipv2.checkpoints import download_weights, load_network  # see `_save_pretrained`
 
         folder = download_weights(
             str(pretrained_model_name_or_path),
@@ -58,7 +58,7 @@ class Pretrained(ModelHubMixin, library_name="rlipv2"):
             local_files_only=local_files_only,
             revision=revision,
         )
-        network = load_weights(folder, **model_kwargs)
+        network = load_network(folder, **model_kwargs)
         if not isinstance(network, cls):
             raise ValueError(f"{folder}: holds a {type(network).__name__}, not a {cls.__name__}")
         return network

@@ -129,15 +129,17 @@ def compare_inputs(case: Case, file: str = "inputs.npz") -> list[Entry]:
 
 
 def compare_outputs(case: Case, file: str, output: RelationOutput) -> list[Entry]:
-    """Logits and boxes of all layers."""
-    entries, recorded = [], case.arrays(file)
+    """Logits and boxes of all layers; of every n-th pair where `pair_step` of meta.json says so."""
+    entries, recorded, step = [], case.arrays(file), case.meta.get("pair_step", 1)
     prefix = "" if file == "outputs.npz" else f"{Path(file).stem}/"
     for official, ours in FIELDS.items():
         values = getattr(output, ours)
         if official in recorded and values is not None:
             bound = BOXES if "boxes" in official else LOGITS
             entries.append(
-                Entry.compare(case.name, prefix + official, values.detach().numpy(), recorded[official], **bound)
+                Entry.compare(
+                    case.name, prefix + official, values[:, :, ::step].detach().numpy(), recorded[official], **bound
+                )
             )
     return entries
 

@@ -1,8 +1,8 @@
 """Compares the Relation Tagger with its recorded cases: given pairs in evaluation, noisy pairs in training.
 
 A folder holds, beside the files of `rlipv2.parity.model`: pairs `target/{image}/*` in `inputs.npz` (image 0
-twice) and in `train_inputs.npz` (both images, with the random numbers `draw/{0..5}`), `outputs_two_images.npz`,
-and `train_{outputs,intermediates,losses}.npz`.
+twice) and in `train_inputs.npz` (both images, with the random numbers `draw/{0..5}`), `train_outputs.npz`,
+`train_losses.npz`, `grad_norms.json`, and any of `outputs_two_images.npz`, `{,train_}intermediates.npz`.
 """
 
 from collections.abc import Mapping
@@ -35,9 +35,11 @@ def check_tagger(case: Case) -> list[Entry]:
     with tracing(tagger) as trace, torch.no_grad():
         output = case.predict(repeated, pairs)
     entries += compare_outputs(case, "outputs.npz", output)
-    entries += compare_intermediates(case, "intermediates.npz", trace)
-    with torch.no_grad():
-        entries += compare_outputs(case, "outputs_two_images.npz", case.predict(both, pairs))
+    if case.has("intermediates.npz"):
+        entries += compare_intermediates(case, "intermediates.npz", trace)
+    if case.has("outputs_two_images.npz"):
+        with torch.no_grad():
+            entries += compare_outputs(case, "outputs_two_images.npz", case.predict(both, pairs))
     return entries + _check_training(case)
 
 
@@ -49,7 +51,8 @@ def _check_training(case: Case) -> list[Entry]:
     with tracing(tagger) as trace, RecordedNoise(tagger.queries, recorded, case.flags):  # type: ignore[arg-type]
         output = case.predict(case.images, pairs)
     entries += compare_outputs(case, "train_outputs.npz", output)
-    entries += compare_intermediates(case, "train_intermediates.npz", trace)
+    if case.has("train_intermediates.npz"):
+        entries += compare_intermediates(case, "train_intermediates.npz", trace)
     losses = TaggerCriterion()(output, pairs)
     total = weighted_sum(losses, loss_weights(case.meta["weight_dict"]))
     arrays = case.arrays("train_losses.npz")

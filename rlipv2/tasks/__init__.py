@@ -2,5 +2,7 @@
 
 from rlipv2.tasks.base import RelationTask
 from rlipv2.tasks.detection import RelationDetectionTask
+from rlipv2.tasks.object_detection import ObjectDetectionTask
+from rlipv2.tasks.tagging import RelationTaggingTask
 
-__all__ = ["RelationDetectionTask", "RelationTask"]
+__all__ = ["ObjectDetectionTask", "RelationDetectionTask", "RelationTaggingTask", "RelationTask"]

@@ -116,12 +116,12 @@ class RelationDetectionTask(RelationTask):
     def predict_step(self, batch: RelationBatch, batch_idx: int, dataloader_idx: int = 0) -> list[PairPredictions]:
         """Predictions of every image, boxes in original pixels."""
         output = self.detector(batch.images, batch.padding_mask, batch.label_space)
-        return self.postprocess(output, batch.original_sizes.to(output.object_logits.device))
+        return self.postprocess(output, batch.original_sizes.to(batch.images.device))
 
     def _evaluate(self, stage: str, batch: RelationBatch) -> list[PairPredictions]:
         output = self.detector(batch.images, batch.padding_mask, batch.label_space)
         self._log_losses(stage, self.criterion(output, batch.targets), batch)
-        predictions = self.postprocess(output, batch.original_sizes.to(output.object_logits.device))
+        predictions = self.postprocess(output, batch.original_sizes.to(batch.images.device))
         self.metrics.update(predictions, batch.annotations, batch.indices)
         return predictions
 

@@ -9,6 +9,8 @@ from pytorch_lightning.utilities import rank_zero_info
 from torch import Tensor, nn
 
 from rlipv2.checkpoints import download_weights, read_partial, read_state
+from rlipv2.checkpoints.object_detection import holds_object_detector, to_relation_detector
+from rlipv2.models import RelationDetector
 
 PAIR_TABLES = ("queries.content", "queries.relation_content", "queries.anchors", "queries.position")
 """Query tables with two rows per pair: subjects, then objects."""
@@ -35,7 +37,7 @@ def cut_table(table: Tensor, rows: int, how: Literal["official", "halves"]) -> T
 def initialize(network: nn.Module, folder: str | Path, *, cut_queries: Literal["official", "halves"]) -> None:
     """Loads the weights of a folder (or a Hub repository) into a network of the same architecture.
 
-    Partial weights (of a detector or a backbone) leave the other parts as they were built; what was
+    Partial weights (of an object detector or a backbone) leave the other parts as they were built; what was
     loaded and what was not is logged. A network whose pairs are given takes none of their query tables.
 
     Raises:
@@ -47,6 +49,9 @@ def initialize(network: nn.Module, folder: str | Path, *, cut_queries: Literal["
     try:
         path = download_weights(str(folder))
         note, state = read_partial(path), read_state(path)
+        if isinstance(network, RelationDetector) and holds_object_detector(path):
+            state = to_relation_detector(state, num_decoder_layers=len(network.entity_decoder.layers))
+            note = {"source": str(folder), "kind": "ObjectDetector"}
     except FileNotFoundError as error:
         raise FileNotFoundError(
             f"initial weights not found: {error}.\nThe published fine-tunings start from RLIPv2 weights pre-trained on "
@@ -106,4 +111,4 @@ def _groups(names: Iterable[str]) -> list[str]:
     for name in sorted(names):
         group = ".".join(name.split(".")[:2])
         counts[group] = counts.get(group, 0) + 1
-    return [f"{group} ({count} tensors)" for group, count in counts.items()]
+    return [group if count == 1 else f"{group} ({count} tensors)" for group, count in counts.items()]

@@ -1,7 +1,8 @@
 """Class names, interaction tables and splits of the datasets, kept as JSON next to this file.
 
 `load("hico")` gives a `HICOVocabulary`, `load("vcoco")` a `VCOCOVocabulary`, `load("coco")` and
-`load("objects365")` an `ObjectVocabulary`; a path to a file of the same format gives whichever it holds.
+`load("objects365")` an `ObjectVocabulary`, `load("open_images")` an `OpenImagesVocabulary`; a path to a file of the
+same format gives whichever it holds.
 """
 
 from pathlib import Path
@@ -10,18 +11,26 @@ from typing import Literal, overload
 from rlipv2.vocabularies.coco import ObjectVocabulary
 from rlipv2.vocabularies.files import VocabularyError, read_vocabulary
 from rlipv2.vocabularies.hico import ZERO_SHOT_SETTINGS, HICOVocabulary
+from rlipv2.vocabularies.open_images import OpenImagesVocabulary
 from rlipv2.vocabularies.vcoco import VCOCOVocabulary
 
 __all__ = [
     "ZERO_SHOT_SETTINGS",
     "HICOVocabulary",
     "ObjectVocabulary",
+    "OpenImagesVocabulary",
     "VCOCOVocabulary",
     "VocabularyError",
     "load",
 ]
 
-FILES = {"hico": "hico_det.json", "coco": "coco.json", "objects365": "objects365.json", "vcoco": "vcoco.json"}
+FILES = {
+    "hico": "hico_det.json",
+    "coco": "coco.json",
+    "objects365": "objects365.json",
+    "vcoco": "vcoco.json",
+    "open_images": "open_images.json",
+}
 
 
 @overload
@@ -33,18 +42,20 @@ def load(
     name: Literal["coco", "objects365"], *, prompt: str = "raw", object_prompt: str = "raw"
 ) -> ObjectVocabulary: ...
 @overload
+def load(name: Literal["open_images"], *, prompt: str = "raw", object_prompt: str = "raw") -> OpenImagesVocabulary: ...
+@overload
 def load(
     name: str | Path, *, prompt: str = "raw", object_prompt: str = "raw"
-) -> HICOVocabulary | ObjectVocabulary | VCOCOVocabulary: ...
+) -> HICOVocabulary | ObjectVocabulary | OpenImagesVocabulary | VCOCOVocabulary: ...
 
 
 def load(
     name: str | Path, *, prompt: str = "raw", object_prompt: str = "raw"
-) -> HICOVocabulary | ObjectVocabulary | VCOCOVocabulary:
-    """The vocabulary `name`: "hico", "vcoco", "coco" or the path of a file in the format rlipv2-vocab/1.
+) -> HICOVocabulary | ObjectVocabulary | OpenImagesVocabulary | VCOCOVocabulary:
+    """The vocabulary `name`: "hico", "vcoco", "coco", "objects365", "open_images" or the path of a file.
 
     Args:
-        name: a name of the list above, or a path that ends in `.json`.
+        name: a name of the list above, or a path that ends in `.json`, of a file in the format rlipv2-vocab/1.
         prompt: how a relation is worded for the text encoder. "raw" is the base form that RLIPv2 was
             trained with ("sit on"), "ing" the participle ("sitting on"); anything with `{raw}` or `{ing}`
             in it is a template ("a person {ing} something").
@@ -62,6 +73,8 @@ def load(
     content = read_vocabulary(path)
     if content.get("dataset") in ("coco", "objects365_v2"):
         return ObjectVocabulary.from_content(content, path, object_prompt=object_prompt)
+    if content.get("dataset") == "open_images_v6_sgg":
+        return OpenImagesVocabulary.from_content(content, path)
     if content.get("dataset") == "vcoco":
         return VCOCOVocabulary.from_content(content, path, prompt=prompt, object_prompt=object_prompt)
     return HICOVocabulary.from_content(content, path, prompt=prompt, object_prompt=object_prompt)

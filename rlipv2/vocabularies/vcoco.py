@@ -1,6 +1,6 @@
 """The 80 objects, 26 actions and 29 action roles ("verbs") of V-COCO."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -74,8 +74,8 @@ class VCOCOVocabulary:
         """Verb of each role of each action, -1 where there is none; column 0 also holds actions without role."""
         table = np.full((len(self.actions), 2), -1, np.int64)
         for row, (action, roles) in enumerate(self.actions):
-            for column, role in enumerate(roles or (None,)):
-                table[row, column] = self.verbs.index(verb_name(action, role))
+            for column, verb in enumerate(_verb_names(action, roles)):
+                table[row, column] = self.verbs.index(verb)
         return table
 
     @cached_property
@@ -135,6 +135,10 @@ def verb_name(action: str, role: str | None) -> str:
     return action if role is None else f"{action}_{role}"
 
 
+def _verb_names(action: str, roles: Sequence[str]) -> list[str]:
+    return [verb_name(action, role) for role in roles] or [verb_name(action, None)]
+
+
 def _actions(content: Mapping[str, Any], path: Path) -> tuple[tuple[str, tuple[str, ...]], ...]:
     """Every action with its roles, in the order in which the verbs list them."""
     roles: dict[str, list[str]] = {action: [] for action in content["actions"]}
@@ -142,7 +146,8 @@ def _actions(content: Mapping[str, Any], path: Path) -> tuple[tuple[str, tuple[s
         if action not in roles or verb != verb_name(action, role):
             raise VocabularyError(f"{path}: verbs: {verb!r} is not the action {action!r} with the role {role!r}")
         roles[action] += [] if role is None else [role]
-    if sorted(verb_name(a, r) for a, names in roles.items() for r in names or [None]) != sorted(content["verbs"]):
+    named = [name for action, names in roles.items() for name in _verb_names(action, names)]
+    if sorted(named) != sorted(content["verbs"]):
         raise VocabularyError(f"{path}: verbs: expected each role of each action, and each action without role, once")
     if any(len(names) > 2 for names in roles.values()):
         raise VocabularyError(f"{path}: verbs: an action has more than two roles")

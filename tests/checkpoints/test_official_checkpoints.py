@@ -87,8 +87,10 @@ def test_sizes_are_read_from_the_tensors_and_options_from_the_flags(official):
             lambda state: state.update({"transformer.ho_decoder.sub_bbox_embed.0.layers.0.bias": torch.ones(32)}),
             "differs from sub_bbox_embed.0.layers.0.bias",
         ),
-        (lambda state: state.pop("refpoint_embed.weight"), "not a RLIPv2-ParSeDA checkpoint"),
-        (lambda state: state.pop("backbone.0.body.layer1.0.conv3.weight"), "only ResNet-50"),
+        (lambda state: state.pop("refpoint_embed.weight"), "not a RLIPv2 checkpoint of a known family"),
+        (lambda state: state.pop("backbone.0.body.layer1.0.conv3.weight"), "neither a Swin .* nor a ResNet-50"),
+        (lambda state: state.pop("transformer.ho_decoder.layers.0.linear1.weight"), "found other keys"),
+        (lambda state: state.pop("transformer.encoder.layers.0.linear1.weight"), "not the deformable encoder"),
     ],
 )
 def test_any_surprise_stops_the_conversion(official, change, message):

@@ -132,6 +132,28 @@ def test_other_settings_are_refused_and_named(tmp_path):
         write_hico(root, seed=9, workers=1, **SMALL)
 
 
+def test_older_version_is_written_anew(tmp_path):
+    fresh = digests(write_hico(tmp_path / "fresh", workers=1, **SMALL))
+    root = write_hico(tmp_path / "w", workers=1, **SMALL)
+    settings = json.loads((root / "microworld.json").read_text())
+    settings["settings"]["version"] = "0.9"
+    del settings["settings"]["layout"]
+    (root / "microworld.json").write_text(json.dumps(settings))
+    (root / "annotations" / "test_hico.json").write_text("[]")
+    write_hico(root, workers=1, **SMALL)
+    assert digests(root) == fresh
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".fresh.lock", ".w.lock", "fresh", "w"]
+
+
+def test_older_version_with_other_settings_stays(tmp_path):
+    root = write_hico(tmp_path / "w", workers=1, **SMALL)
+    text = (root / "microworld.json").read_text().replace('"version": "', '"version": "0.')
+    (root / "microworld.json").write_text(text)
+    with pytest.raises(FileExistsError, match="num_test: 3 there, 4 asked for"):
+        write_hico(root, workers=1, **{**SMALL, "num_test": 4})
+    assert len(list((root / "images" / "test2015").iterdir())) == 3
+
+
 def test_foreign_folder_is_left_alone(tmp_path):
     (tmp_path / "w").mkdir()
     (tmp_path / "w" / "thesis.txt").write_text("keep me")

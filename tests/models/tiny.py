@@ -4,10 +4,10 @@ import torch
 
 from rlipv2.layers.backbones import TimmBackbone
 from rlipv2.layers.text_encoder import TextEncoder
-from rlipv2.models import RelationDetector
+from rlipv2.models import RelationDetector, RelationTagger
 from rlipv2.models.alif_encoder import ALIFEncoder
 from rlipv2.models.decoders import EntityDecoder, RelationDecoder
-from rlipv2.models.queries import AnchorQueries
+from rlipv2.models.queries import AnchorQueries, GivenPairQueries, LearnedQueries
 from rlipv2.structures import LabelSpace, RelationTarget
 
 LABELS = LabelSpace(objects=["person", "dog", "kite"], relations=["hold", "ride", "walk", "no interaction"])
@@ -67,6 +67,31 @@ def detector(*, encoder: dict | None = None, relation_decoder: dict | None = Non
         "relation_decoder": RelationDecoder(branches=4, **(DECODER | (relation_decoder or {}))),
     }
     return RelationDetector(**(parts | changes))
+
+
+def parsed(*, relation_position: bool = True, query: str = "vanilla_mbf", **changes) -> RelationDetector:
+    """The tiny detector with learned positions."""
+    return detector(
+        **{
+            "queries": LearnedQueries(5, 32, relation_position=relation_position),
+            "entity_decoder": EntityDecoder(positions="learned", **DECODER),
+            "relation_decoder": {"positions": "learned", "query": query},
+            **changes,
+        }
+    )
+
+
+def tagger(**options) -> RelationTagger:
+    """The tiny tagger, for up to 5 pairs; options go to its queries."""
+    parts = parsed()
+    return RelationTagger(
+        queries=GivenPairQueries(5, 32, **options),
+        backbone=parts.backbone,
+        text_encoder=parts.text_encoder,
+        encoder=parts.encoder,
+        entity_decoder=parts.entity_decoder,
+        relation_decoder=parts.relation_decoder,
+    )
 
 
 def images(batch: int = 2, height: int = 64, width: int = 96) -> tuple[torch.Tensor, torch.Tensor]:

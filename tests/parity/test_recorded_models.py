@@ -26,6 +26,19 @@ def test_losses_matchings_and_gradients_equal_the_official_ones():
 
 
 @pytest.mark.slow
+def test_the_detector_with_a_swin_equals_the_official_one():
+    assert failures("parseda_swin_t_hico") == []
+
+
+def test_parsed_equals_the_official_one_in_evaluation():
+    assert failures("parsed_r50_hico") == []
+
+
+def test_the_tagger_equals_the_official_one_and_trains_alike_with_the_recorded_noise():
+    assert failures("tagger_r50") == []
+
+
+@pytest.mark.slow
 def test_pretraining_losses_and_gradients_equal_the_official_ones():
     assert failures("parseda_r50_pretrain") == []
 

@@ -103,9 +103,9 @@ def convert_backbone(official: Mapping[str, Tensor]) -> tuple[dict[str, Tensor],
     Raises:
         ValueError: other tensors than those of a Swin.
     """
-    unused = tuple(f"{BACKBONE}{prefix}" for prefix in ("norm.", "head."))
-    prefixed = {f"{BACKBONE}{key}": tensor for key, tensor in official.items() if not key.endswith("attn_mask")}
-    state, report = convert_state(prefixed, unused=unused)
+    unused = [key for key in official if key.startswith(("norm.", "head.")) or key.endswith("attn_mask")]
+    state, report = convert_state({f"{BACKBONE}{key}": official[key] for key in official if key not in unused})
+    report.unused = unused
     unknown = [name for name in state if not name.startswith("backbone.body.swin.")]
     if unknown or report.surprises:
         raise ValueError(f"not the weights of a Swin: {unknown[:5]}\n{report}")

@@ -80,14 +80,22 @@ def infer(official: Mapping[str, Tensor], args: Mapping[str, Any] | None = None)
     Raises:
         ValueError: tensors of a model that this version does not have.
     """
+    try:
+        return _infer(official, args or {})
+    except KeyError as error:
+        raise ValueError(f"{error.args[0]} is missing: not a complete RLIPv2 checkpoint") from error
+
+
+def _infer(official: Mapping[str, Tensor], args: Mapping[str, Any]) -> Inferred:
     family = _family(official)
     encoder = f"transformer.{'encoder' if family == 'parseda' else 'ho_encoder'}."
     layer = f"{encoder}layers.0."
     if f"{layer}linear1.weight" not in official:
         raise ValueError(f"{layer}linear1.weight is missing: not the deformable encoder of a RLIPv2 checkpoint")
-    backbone = _backbone(official, args or {})
+    args = {key.lstrip("-"): value for key, value in args.items()}
+    backbone = _backbone(official, args)
     resnet = "TimmBackbone" in backbone["_target_"]
-    flags = _Flags({key.lstrip("-"): value for key, value in (args or {}).items()}, _published(family, resnet=resnet))
+    flags = _Flags(args, _published(family, resnet=resnet))
     dim = official[f"{layer}linear1.weight"].shape[1]
     levels, heads = official["transformer.level_embed"].shape[0], int(flags["nheads"])
     common = {
@@ -194,7 +202,7 @@ def _relation_query(official: Mapping[str, Tensor], family: str, flags: _Flags) 
 
 def _backbone(official: Mapping[str, Tensor], args: Mapping[str, Any]) -> dict[str, Any]:
     if f"{BACKBONE}patch_embed.proj.weight" in official:
-        return _swin(official, {key.lstrip("-"): value for key, value in args.items()})
+        return _swin(official, args)
     blocks = tuple(_count(official, f"{BACKBONE}layer{stage}.") for stage in range(1, 5))
     if f"{BACKBONE}layer1.0.conv3.weight" not in official or blocks != (3, 4, 6, 3):
         raise ValueError(

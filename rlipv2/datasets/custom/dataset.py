@@ -12,7 +12,7 @@ from rlipv2.datasets.custom.names import Choice, read_label_space, relabel
 from rlipv2.datasets.custom.read import read_custom
 from rlipv2.datasets.errors import DatasetNotFoundError, ImageFileError
 from rlipv2.datasets.images import read_image
-from rlipv2.datasets.records import first_boxes, missing_images
+from rlipv2.datasets.records import first_boxes, require_images
 from rlipv2.ops.boxes import clip_boxes
 from rlipv2.structures import LabelSpace, Sample
 
@@ -70,7 +70,8 @@ class CustomRelations(Dataset[Sample]):
         if self.training and max_boxes is not None:
             records = first_boxes(records, max_boxes)
         self.records = records
-        self._require_images()
+        check = f"python -m rlipv2.datasets check custom {self.root}"
+        require_images(self.image_folder, records.file_names, readme=README, check=check)
         logger.info(
             "%s: %s images, %s boxes, %s relations",
             self.annotation_file,
@@ -99,17 +100,6 @@ class CustomRelations(Dataset[Sample]):
             annotation = dataclasses.replace(annotation, boxes_xyxy=boxes, labels=labels, relations=relations)
         sample = Sample(image, annotation, self.label_space, (height, width))
         return sample if self.transform is None else self.transform(sample)
-
-    def _require_images(self) -> None:
-        if not self.image_folder.is_dir():
-            raise DatasetNotFoundError.missing("image folder", self.image_folder, f"see {README} for the layout")
-        missing = missing_images(self.image_folder, self.records.file_names)
-        if missing:
-            raise DatasetNotFoundError(
-                f"{self.image_folder}: {len(missing):,} of {len(self.records):,} images of {self.annotation_file} are "
-                f"missing ({', '.join(missing[:5])}{', ...' if len(missing) > 5 else ''}); put them there, or correct "
-                f"file_name (relative to {IMAGES}/); `python -m rlipv2.datasets check custom {self.root}` lists all"
-            )
 
 
 def require_split(root: Path, split: str) -> Path:

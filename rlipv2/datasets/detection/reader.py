@@ -32,11 +32,43 @@ def read_instances(
         AnnotationError: the file, or a record of it, cannot be used; names the record.
     """
     path = Path(path)
+    content = _read(path)
+    _check_categories(content["categories"], path, vocabulary)
+    return _to_records(content, path, vocabulary, image_path)
+
+
+def read_any_instances(path: str | Path) -> tuple[DetectionRecords, ObjectVocabulary]:
+    """The records of an instances file with the classes that it declares itself, whatever dataset it is of.
+
+    Raises:
+        DatasetNotFoundError: no such file.
+        AnnotationError: the file, or a record of it, cannot be used; names the record.
+    """
+    path = Path(path)
+    content = _read(path)
+    categories = content["categories"]
+    for number, category in enumerate(categories):
+        if not isinstance(category, Mapping) or type(category.get("id")) is not int or category["id"] < 0:
+            raise AnnotationError.in_file(path, f"categories[{number}] has no id", "expected a number from 0")
+    ids = [category["id"] for category in categories]
+    if len(set(ids)) != len(ids):
+        raise AnnotationError.in_file(path, "categories: an id is listed twice", "list every class once")
+    names = tuple(str(category.get("name", category["id"])) for category in categories)
+    vocabulary = ObjectVocabulary(names=names, category_ids=np.array(ids, np.int64), raw_names=names)
+    return _to_records(content, path, vocabulary, str), vocabulary
+
+
+def _read(path: Path) -> dict[str, Any]:
     content = read_json(path)
     for key in ("images", "annotations", "categories"):
         if not isinstance(content, dict) or not isinstance(content.get(key), list):
             raise AnnotationError.in_file(path, f"no list {key!r}", "expected instance annotations in the COCO format")
-    _check_categories(content["categories"], path, vocabulary)
+    return dict(content)
+
+
+def _to_records(
+    content: dict[str, Any], path: Path, vocabulary: ObjectVocabulary, image_path: Callable[[str], str]
+) -> DetectionRecords:
     images, annotations = content["images"], content["annotations"]
     image_ids = _image_ids(images, path)
     owners = _owners(annotations, image_ids, path)
@@ -129,8 +161,7 @@ def _labels(annotations: Sequence[Any], path: Path, vocabulary: ObjectVocabulary
         numbers = {number for number in ids if type(number) is int}
         contiguous = 0 in numbers and max(numbers) < len(vocabulary)
         hint = ": these look like rows from 0, not the ids of the release" if contiguous else ""
-        low, high = vocabulary.category_ids.min(), vocabulary.category_ids.max()
-        wrong = f"no category id of this dataset ({low} to {high}){hint}"
+        wrong = f"no category id of this dataset{hint}"
         _check(labels < 0, annotations, path, "category_id", wrong, "write the ids of the release")
     return labels
 

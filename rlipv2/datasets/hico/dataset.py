@@ -6,14 +6,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 from torch.utils.data import Dataset
 
-from rlipv2.datasets.errors import AnnotationError, DatasetNotFoundError
+from rlipv2.datasets.errors import DatasetNotFoundError
 from rlipv2.datasets.hico.readers import Kind, Shift, Split, read_annotations
 from rlipv2.datasets.hico.subsets import add_relation_noise, drop_unseen, few_shot
 from rlipv2.datasets.images import read_image
-from rlipv2.datasets.records import first_boxes, missing_images, out_of_range, relation_images
+from rlipv2.datasets.records import drop_broken, first_boxes, require_images
 from rlipv2.ops.boxes import clip_boxes
 from rlipv2.structures import LabelSpace, RelationRecords, Sample
 from rlipv2.vocabularies import HICOVocabulary, load
@@ -195,7 +194,8 @@ class HICODet(Dataset[Sample]):
         if self.training and max_boxes is not None:
             records = self._count("relations beyond max_boxes", first_boxes(records, max_boxes), records)
         self.records = records
-        self._require_images()
+        check = f"python -m rlipv2.datasets check hico {self.root}"
+        require_images(self.image_folder, records.file_names, readme=f"data/{FOLDER}/README.md", check=check)
         self.counts |= {"images": len(records), "boxes": len(records.boxes), "relations": len(records.relations)}
         described = ", ".join(f"{count:,} {what}" for what, count in self.counts.items())
         logger.info("HICO-DET %s from %s: %s", split, self.annotation_file, described)
@@ -220,37 +220,16 @@ class HICODet(Dataset[Sample]):
         return sample if self.transform is None else self.transform(sample)
 
     def _drop_broken(self, records: RelationRecords, max_skip_rate: int | float) -> RelationRecords:
-        """Leaves out images with relations to boxes that do not exist; too many, or any in evaluation, are an error."""
-        broken = out_of_range(records)
-        if not broken.any():
-            return records
-        images = np.unique(relation_images(records)[broken])
-        if self.training and len(images) <= max_skip_rate * len(records):
-            self.counts["images skipped for a relation to a missing box"] = len(images)
-            logger.warning(
-                "%s: %d images are skipped, a relation of theirs refers to a box they do not have; the first is %s",
-                self.annotation_file,
-                len(images),
-                records.file_names[images[0]],
-            )
-            return records.select(np.setdiff1d(np.arange(len(records)), images))
-        image, row = int(images[0]), int(np.flatnonzero(broken)[0])
-        todo = "rows count from 0; evaluation cannot leave images out, so correct the record"
-        if self.training:
-            todo = (
-                f"{len(images):,} of {len(records):,} images have such relations, more than training may leave out "
-                f"(max_skip_rate={max_skip_rate}): correct the records, or raise max_skip_rate to train without them"
-            )
-        raise AnnotationError.in_record(
+        kept = drop_broken(
+            records,
             self.annotation_file,
-            image,
-            records.file_names[image],
+            training=self.training,
+            max_skip_rate=max_skip_rate,
             field="hoi_annotation",
-            value=records.relations[row, :2].tolist(),
-            wrong=f"the image has {int(np.diff(records.box_ptr)[image])} boxes",
-            todo=todo,
-            more=int(broken.sum()) - 1,
         )
+        if len(kept) < len(records):
+            self.counts["images skipped for a relation to a missing box"] = len(records) - len(kept)
+        return kept
 
     def _few_shot(
         self, records: RelationRecords, percent: int | float, *, seed: int, published: str | Path | None, cache: Path
@@ -270,16 +249,3 @@ class HICODet(Dataset[Sample]):
     def _count(self, what: str, records: RelationRecords, before: RelationRecords) -> RelationRecords:
         self.counts[f"{what} dropped"] = len(before.relations) - len(records.relations)
         return records
-
-    def _require_images(self) -> None:
-        if not self.image_folder.is_dir():
-            raise DatasetNotFoundError.missing(
-                "image folder", self.image_folder, f"see data/{FOLDER}/README.md for the layout"
-            )
-        missing = missing_images(self.image_folder, self.records.file_names)
-        if missing:
-            raise DatasetNotFoundError(
-                f"{self.image_folder}: {len(missing):,} of {len(self.records):,} images are missing "
-                f"({', '.join(missing[:5])}{', ...' if len(missing) > 5 else ''}); unpack the image archive fully, "
-                f"then run `python -m rlipv2.datasets check hico {self.root}`"
-            )

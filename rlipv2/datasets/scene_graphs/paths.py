@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from rlipv2.datasets.errors import AnnotationError
 from rlipv2.datasets.files import read_json
@@ -26,14 +26,16 @@ def image_files(content: Sequence[dict[str, Any]], path: Path, image_paths: Path
     for number, record in enumerate(content):
         image, dataset = record["image_id"], record.get("dataset", "vg")
 
-        def fail(field: str, value: Any, wrong: str, todo: str, *, number: int = number, image: Any = image) -> None:
+        def fail(
+            field: str, value: Any, wrong: str, todo: str, *, number: int = number, image: Any = image
+        ) -> NoReturn:
             raise AnnotationError.in_record(path, number, image, field=field, value=value, wrong=wrong, todo=todo)
 
         if dataset not in DATASETS:
             fail("dataset", dataset, "unknown", f"expected one of {DATASETS[1:]}, or none for Visual Genome")
         if dataset != first:
             fail("dataset", dataset, f"the first record is of {first!r}", "give each dataset its own file and folder")
-        if isinstance(image, str) != (dataset == "hico") and not (dataset == "vg"):
+        if dataset != "vg" and isinstance(image, str) != (dataset == "hico"):
             fail("image_id", image, f"not an id of {dataset}", "HICO-DET has file names as ids, the others numbers")
         if dataset == "vg":
             files.append(f"images/{image}.jpg")

@@ -1,8 +1,8 @@
 """Reader of scene graphs in the layout of Visual Genome, human or pseudo-labelled.
 
-A record: `image_id`; `objects`, each `object_id`, `x`, `y`, `w`, `h` in pixels and a name `names`; `relationships`, each
-a `predicate`, `subject_id` and `object_id` (of `objects`), for pseudo-labels also a `confidence`; `dataset` ("coco2017",
-"o365", "hico"; none for Visual Genome) and `data_split`.
+A record: `image_id`; `objects`, each `object_id`, `x`, `y`, `w`, `h` in pixels and a name `names`; `relationships`,
+each a `predicate`, `subject_id` and `object_id` (of `objects`), for pseudo-labels also a `confidence`; `dataset`
+("coco2017", "o365", "hico"; none for Visual Genome) and `data_split`.
 """
 
 import dataclasses
@@ -47,9 +47,7 @@ class SceneGraphContent:
 
     def keep_relations(self, keep: Bool[np.ndarray, " h"]) -> "SceneGraphContent":
         """The same images and boxes with only the relations where `keep` is true."""
-        return dataclasses.replace(
-            self, records=self.records.keep_relations(keep), confidences=self.confidences[keep]
-        )
+        return dataclasses.replace(self, records=self.records.keep_relations(keep), confidences=self.confidences[keep])
 
     def select(self, images: Int[np.ndarray, " k"]) -> "SceneGraphContent":
         """The images at these positions, each at most once, in file order."""
@@ -82,34 +80,32 @@ def read_scene_graphs(
     """
     content = read_json(path)
     if not isinstance(content, list) or not content:
-        found = type(content).__name__ if content else "an empty list"
-        raise AnnotationError.in_file(path, f"its top level is {found}", "expected a list with a record per image")
+        top = type(content).__name__ if content else "an empty list"
+        raise AnnotationError.in_file(path, f"its top level is {top}", "expected a list with a record per image")
     ids, objects, relations = _columns(content, path)
     names = [str(image) for image in ids]
     box_rows = Locator(path, names, pointers(len(record["objects"]) for record in content))
     relation_rows = Locator(path, names, pointers(len(record["relationships"]) for record in content))
     boxes = _boxes(objects, box_rows)
     box_names, labels = _names(objects, "names", box_rows, "objects[].names", lower_case)
-    predicates, relation_labels = _names(
-        relations, "predicate", relation_rows, "relationships[].predicate", lower_case
-    )
+    predicates, relation_labels = _names(relations, "predicate", relation_rows, "relationships[].predicate", lower_case)
     confidences = _confidences(relations, relation_rows)
     joined = _joined_rows(objects, relations, box_rows, relation_rows)
-    good_boxes = {"objects without a name": labels >= 0, "objects without an area": (boxes[:, 2:] > 0).all(axis=1)}
-    kept_boxes = np.logical_and.reduce(list(good_boxes.values()))
-    ends = np.where(joined >= 0, joined, 0)
-    has_both = kept_boxes[ends].all(axis=1) if len(kept_boxes) else np.zeros(len(joined), bool)
-    good_relations = {
-        "relations without a name": relation_labels >= 0,
-        "relations to an object that is not in the record": (joined >= 0).all(axis=1),
-    }
-    kept = np.logical_and.reduce([*good_relations.values(), has_both])
-    skipped = {what: int((~good).sum()) for what, good in (good_boxes | good_relations).items() if not good.all()}
-    _limit(path, skipped, {"objects": len(boxes), "relations": len(relations)}, max_skip_rate)
-    position = np.cumsum(kept_boxes) - 1
-    box_ptr = np.concatenate([[0], np.cumsum(kept_boxes)])[box_rows.ptr].astype(np.int64)
+    fine = {"objects without a name": labels >= 0, "objects without an area": (boxes[:, 2:] > 0).all(axis=1)}
+    kept_boxes = np.logical_and.reduce(list(fine.values()))
+    found = (joined >= 0).all(axis=1)
+    # row -1 stands for the object that is not there
+    has_both = np.append(kept_boxes, False)[joined].all(axis=1)
+    fine["relations without a name"] = relation_labels >= 0
+    fine["relations to an object that is not in the record"] = found
+    fine["relations to an object that is left out"] = has_both | ~found
+    kept = (relation_labels >= 0) & has_both
+    skipped = {what: int((~good).sum()) for what, good in fine.items() if not good.all()}
+    _limit(path, skipped, {"objects": len(boxes), "relations": len(joined)}, max_skip_rate)
+    before = np.concatenate([[0], np.cumsum(kept_boxes)]).astype(np.int64)
+    box_ptr = before[box_rows.ptr]
     images = np.repeat(np.arange(len(content)), np.diff(relation_rows.ptr))
-    local = position[ends] - box_ptr[images][:, None]
+    local = before[joined] - box_ptr[images][:, None]
     records = RelationRecords(
         image_ids=np.array(ids if set(map(type, ids)) == {int} else range(len(ids)), np.int64),
         file_names=image_files(content, path, image_paths),
@@ -117,15 +113,13 @@ def read_scene_graphs(
         boxes=np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)[kept_boxes].astype(np.float32),
         labels=labels[kept_boxes],
         box_ptr=box_ptr,
-        relations=np.concatenate([local, relation_labels[:, None]], axis=1).astype(np.int64),
+        relations=np.concatenate([local, relation_labels[:, None]], axis=1),
         relation_ptr=relation_rows.ptr,
     ).keep_relations(kept)
     return SceneGraphContent(records, box_names, predicates, confidences[kept], skipped)
 
 
-def _columns(
-    content: Sequence[Any], path: Path
-) -> tuple[list[Any], dict[str, list[Any]], dict[str, list[Any]]]:
+def _columns(content: Sequence[Any], path: Path) -> tuple[list[Any], dict[str, list[Any]], dict[str, list[Any]]]:
     """Image ids, and every field of all objects and relations, end to end."""
     try:
         ids = [record["image_id"] for record in content]

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -10,6 +9,11 @@ from jaxtyping import Float, Int
 from rlipv2.datasets.errors import AnnotationError, DatasetNotFoundError
 from rlipv2.structures import RelationRecords
 from rlipv2.vocabularies import VCOCOVocabulary
+
+UNKNOWN_PEOPLE = (
+    "does not tell which people were annotated, without which there is no role AP; put the release (data/vcoco/*.json) "
+    "and the instances of COCO 2014 beside it, or a list made by `python -m rlipv2.datasets convert vcoco` in its place"
+)
 
 
 @dataclass(frozen=True)
@@ -90,11 +94,7 @@ class VCOCOContent:
             AnnotationError: a relation of somebody who was not, or two objects in one role.
         """
         if self.instances is None:
-            raise DatasetNotFoundError(
-                f"{self.path}: does not tell which people were annotated, without which there is no role AP; put the "
-                "release (data/vcoco/*.json) and the instances of COCO 2014 beside it, or a file made by "
-                "`python -m rlipv2.datasets convert vcoco`"
-            )
+            raise DatasetNotFoundError(f"{self.path}: {UNKNOWN_PEOPLE}")
         actions, roles = self._actions_and_roles(self.instances, vocabulary)
         return {
             "id": self.image_ids,
@@ -124,7 +124,9 @@ class VCOCOContent:
         people = person_of_box[self.box_ptr[images] + subjects]
         todo = "list the box among the people of the record, or leave the relation out"
         self._check(people < 0, images, "the subject is not among the annotated people", todo)
-        places = {verb: (row, column) for row, both in enumerate(vocabulary.verb_rows) for column, verb in enumerate(both)}
+        places = {
+            verb: (row, column) for row, both in enumerate(vocabulary.verb_rows) for column, verb in enumerate(both)
+        }
         table = np.array([places[verb] for verb in range(len(vocabulary.verbs))], np.int64).reshape(-1, 2)
         rows, columns = table[verbs].T
         actions = np.zeros((len(instances.people), len(vocabulary.actions)), np.int64)
@@ -156,5 +158,3 @@ def grouped(rows: list[tuple[int, ...]], num_images: int, width: int) -> tuple[n
     table = table[np.argsort(table[:, 0], kind="stable")]
     ptr = np.searchsorted(table[:, 0], np.arange(num_images + 1)).astype(np.int64)
     return table[:, 1:], ptr
-
-

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from rlipv2.metrics.command import check_outputs, not_negative, number_or_all, write
+from rlipv2.metrics.command import check_outputs, not_negative, note_compressed, number_or_all, write
 from rlipv2.metrics.files import EvaluationFileError
 from rlipv2.metrics.hico.files import GroundTruthFile, PredictionFile, evaluate
 from rlipv2.metrics.hico.protocol import HICOProtocol
@@ -81,13 +81,7 @@ def run(options: argparse.Namespace) -> None:
     labels = read_ground_truth(options.ground_truth)
     splits = {name: unseen_classes(labels, name) for name in options.split}
     with PredictionFile(options.predictions, labels) as predictions:
-        if predictions.compressed:
-            names = ", ".join(predictions.compressed)
-            print(
-                f"note: {options.predictions}: {names}: compressed, cannot be memory-mapped; unpacked while reading "
-                "(slower, numpy.savez stores uncompressed)",
-                file=sys.stderr,
-            )
+        note_compressed(options.predictions, predictions.compressed)
         result = evaluate(predictions, labels, rules)
         num_images, num_others = len(predictions), predictions.num_other_subjects
     if num_others:

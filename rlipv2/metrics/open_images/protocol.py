@@ -124,10 +124,11 @@ def official_candidates(pairs: PairArrays, scores: Any, best: Best = best_of_arr
 def literature_candidates(pairs: PairArrays, scores: Any, best: Best = best_of_array) -> Detections:
     """The two best relations of each pair, of these the 100 best of every image with a score above 0.00001."""
     num_images, num_pairs, num_relations = scores.shape
-    relations, values = best(scores.reshape(num_images * num_pairs, num_relations), min(2, num_relations))
-    entries = np.arange(num_pairs)[:, None] * num_relations + relations.reshape(num_images, num_pairs, -1)
-    entries, values = entries.reshape(num_images, -1), values.reshape(num_images, entries[0].size if num_images else 0)
-    columns, values = best_of_array(values, 100)
+    relations, values = best(scores.reshape(num_images * num_pairs, num_relations), 2)
+    entries = np.arange(num_pairs)[:, None] * num_relations + relations.reshape(num_images, num_pairs, values.shape[1])
+    width = num_pairs * values.shape[1]
+    entries = entries.reshape(num_images, width)
+    columns, values = best_of_array(values.reshape(num_images, width), 100)
     values = np.where(values > 0.00001, values, -np.inf)
     return pairs.detections(np.take_along_axis(entries, columns, axis=1), values, num_relations)
 

@@ -20,9 +20,9 @@ _SHORT = {"RelD": "rel", "PhrD": "phr"}
 
 def as_json(
     official: Sequence[OfficialResult], literature: LiteratureResult
-) -> dict[str, dict[str, float | None | dict[str, int]]]:
+) -> dict[str, dict[str, dict[str, int] | float | None]]:
     """One entry per protocol, with the keys of its code; fractions, None if nothing is labelled."""
-    results: dict[str, dict[str, float | None | dict[str, int]]] = {}
+    results: dict[str, dict[str, dict[str, int] | float | None]] = {}
     for result in official:
         results[result.name] = {**_or_none(result.values()), "counts": result.counts()}
     return results | {literature.name: {**_or_none(literature.values())}}
@@ -41,7 +41,8 @@ def as_table(
     lines = [
         f"Open Images scene graphs: {num_images:,} images, {int(labelled.sum()):,} labelled pairs of "
         f"{np.count_nonzero(first)} triplet classes and {np.count_nonzero(labelled)} of {len(labelled)} relations",
-        f"NMS: pairs {rules.nms_threshold} / {rules.nms_alpha} / {rules.nms_beta}, phrases {rules.phrase_nms_threshold}",
+        f"NMS: pairs {rules.nms_threshold} / {rules.nms_alpha} / {rules.nms_beta}, "
+        f"phrases {rules.phrase_nms_threshold}",
         "",
         "per cent".ljust(42) + "".join(title.rjust(11) for title in ("R@50", "wmAP_rel", "wmAP_phr", "score_wtd")),
     ]

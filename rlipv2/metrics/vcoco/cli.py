@@ -31,7 +31,11 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     vcoco.set_defaults(run=run)
     vcoco.add_argument("--predictions", type=Path, required=True, metavar="FILE.npz")
     vcoco.add_argument(
-        "--ground-truth", type=Path, required=True, metavar="PATH", help=".npz, or the folder of the dataset (test split)"
+        "--ground-truth",
+        type=Path,
+        required=True,
+        metavar="PATH",
+        help=".npz, or the folder of the dataset (test split)",
     )
     vcoco.add_argument("--json", type=Path, metavar="OUT", help="where to write the figures")
     vcoco.add_argument("--per-class", type=Path, metavar="OUT.npz", help="where to write the arrays over the actions")
@@ -109,7 +113,7 @@ def read_labels(path: Path, validity: str, rules: VCOCOProtocol) -> Labels:
     Raises:
         EvaluationFileError: the file or folder cannot be used.
     """
-    arguments = {"ground_truth": read_arrays(path)} if path.suffix == ".npz" else read_folder(path)
+    arguments: dict[str, Any] = {"ground_truth": read_arrays(path)} if path.suffix == ".npz" else read_folder(path)
     table = VerbTable.create(arguments.get("actions", VCOCO_ACTIONS), arguments.get("verbs", VCOCO_VERBS))
     category_ids = arguments.get("category_ids", CATEGORY_IDS)
     truth = VCOCOGroundTruth.create(

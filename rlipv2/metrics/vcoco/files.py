@@ -144,9 +144,7 @@ class PredictionFile:
             if found is not None:
                 self._fail_at(start, field, found, rows[field], "expected a finite number")
 
-    def _fail_at(
-        self, start: int, field: str, at: Int[np.ndarray, " d"], values: np.ndarray, problem: str
-    ) -> NoReturn:
+    def _fail_at(self, start: int, field: str, at: Int[np.ndarray, " d"], values: np.ndarray, problem: str) -> NoReturn:
         place, record = ", ".join(str(index) for index in at[1:]), start + int(at[0])
         image, value = int(self.image_ids[record]), values[tuple(at)]
         fail(self.path, record, image, f"{field}[{place}]", value, problem, "write 0 for what is not predicted")

@@ -89,10 +89,11 @@ def as_table(result: VCOCOResult, rules: VCOCOProtocol, protocols: Sequence[Prot
         ]
     if "in_training" in protocols:
         cap = "all entries" if rules.top_k is None else f"top {rules.top_k} per image"
+        means = [result.in_training.mean_ap(), result.map_thesis(rules.missing_verbs)]
         lines += [
             "",
             f"in-training mAP in per cent ({cap})".ljust(48) + "   mAP_all  mAP_thesis",
-            _line("not comparable with AP_role", [result.in_training.mean_ap(), result.map_thesis(rules.missing_verbs)]),
+            _line("not comparable with AP_role", means),
         ]
     return "\n".join(lines)
 

@@ -68,7 +68,7 @@ class VCOCOGroundTruth:
         arrays: Mapping[str, np.ndarray],
         table: VerbTable,
         *,
-        category_ids: Sequence[int] = CATEGORY_IDS,
+        category_ids: Sequence[int] | Int[np.ndarray, " o"] = CATEGORY_IDS,
         person: int = 0,
         box_convention: BoxConvention = "pixel",
         source: str | Path = "ground_truth",

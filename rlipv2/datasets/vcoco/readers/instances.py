@@ -35,7 +35,9 @@ def read_images(paths: Sequence[Path], wanted: Collection[int], vocabulary: VCOC
     images: dict[int, CocoImage] = {}
     for path in paths:
         content = read_json(path, keep=_keep(wanted))
-        if not isinstance(content, dict) or not all(isinstance(content.get(k), list) for k in ("images", "annotations")):
+        if not isinstance(content, dict) or not all(
+            isinstance(content.get(k), list) for k in ("images", "annotations")
+        ):
             todo = "expected instances_train2014.json, instances_val2014.json or instances_vcoco_all_2014.json"
             raise AnnotationError.in_file(path, "no instance annotations of COCO", todo)
         owned: dict[int, list[dict[str, Any]]] = defaultdict(list)
@@ -48,7 +50,7 @@ def read_images(paths: Sequence[Path], wanted: Collection[int], vocabulary: VCOC
                 seen.add(annotation["id"])
                 owned[annotation["image_id"]].append(annotation)
         for number, image in enumerate(content["images"]):
-            if isinstance(image, dict) and image.get("id") in wanted:
+            if isinstance(image, dict) and type(image.get("id")) is int and image["id"] in wanted:
                 size = _check_image(path, number, image)
                 images.setdefault(image["id"], CocoImage(path, image["file_name"], size, owned[image["id"]]))
     return images

@@ -9,6 +9,7 @@ Official: convert_vcoco_annotations.py with vsrl_utils.py of s-gupta/v-coco (Pyt
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -83,16 +84,16 @@ def read(
                 for verb, objects in roles:
                     row = _object_row(file, person, int(objects[person]), rows[image], vocabulary.verbs[verb])
                     relations[action].append((position[image], boxes[person], row, verb))
-    return _content(action_files[0], [images[image] for image in image_ids], image_ids, people, sum(relations, []))
+    return _content(action_files[0], [images[image] for image in image_ids], image_ids, people, list(chain(*relations)))
 
 
 def read_actions(path: Path, vocabulary: VCOCOVocabulary) -> ActionFile:
     """One action file, every value checked but for what only COCO's annotations can tell."""
     actions = read_json(path)
-    names = [action.get("action_name") if isinstance(action, dict) else None for action in _list(actions)]
+    names = [str(action.get("action_name")) if isinstance(action, dict) else "?" for action in _list(actions)]
     expected = [name for name, _ in vocabulary.actions]
-    if sorted(map(str, names)) != sorted(expected):
-        odd = sorted({*map(str, names)} ^ {*expected})
+    if sorted(names) != sorted(expected):
+        odd = sorted({*names} ^ {*expected})
         wrong = f"not the {len(expected)} actions of V-COCO (differing: {', '.join(odd[:5])})"
         raise AnnotationError.in_file(path, wrong, "expected vcoco_train.json, vcoco_val.json, ... of the release")
     first = actions[0]
@@ -116,7 +117,10 @@ def read_actions(path: Path, vocabulary: VCOCOVocabulary) -> ActionFile:
         image_ids=columns[first["action_name"], "image_id"][0],
         ann_ids=agents,
         labels=tuple(columns[name, "label"][0] for name in names),
-        roles=tuple(_roles(action, columns[name, "role_object_id"], path, vocabulary) for name, action in zip(names, actions, strict=True)),
+        roles=tuple(
+            _roles(action, columns[name, "role_object_id"], path, vocabulary)
+            for name, action in zip(names, actions, strict=True)
+        ),
     )
 
 
@@ -124,7 +128,9 @@ def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def _check_columns(columns: dict[Any, list[np.ndarray]], names: Sequence[str], agents: np.ndarray, where: Locator) -> None:
+def _check_columns(
+    columns: dict[Any, list[np.ndarray]], names: Sequence[str], agents: np.ndarray, where: Locator
+) -> None:
     for name in names:
         labels, same = columns[name, "label"][0], "every action lists the same people in the same order"
         where.check(

@@ -1,3 +1,0 @@
-"""Moved to `rlipv2.datasets.numbers`."""
-
-from rlipv2.datasets.numbers import *  # noqa: F403

@@ -1,0 +1,227 @@
+"""Scene graphs with free-form names: Visual Genome, and pseudo-labelled images in its layout."""
+
+import copy
+import dataclasses
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from rlipv2.datasets.errors import DatasetNotFoundError
+from rlipv2.datasets.images import read_image
+from rlipv2.datasets.scene_graphs.names import NameCounts
+from rlipv2.datasets.scene_graphs.reader import read_scene_graphs
+from rlipv2.datasets.scene_graphs.subsets import first_of_each, first_relations, missing_files
+from rlipv2.ops.boxes import clip_boxes
+from rlipv2.structures import Annotation, LabelSpace, RelationRecords, Sample
+
+logger = logging.getLogger(__name__)
+
+ANNOTATION_FILES = (
+    "annotations/scene_graphs_preprocessv1.json",
+    "annotations/scene_graphs_after_preprocessing.json",
+)
+NAME_FILES = ("annotations/vg_keep_names_v1_no_lias_freq.json",)
+
+
+def find_annotations(root: str | Path, annotations: str | Path | None = None) -> Path:
+    """The annotation file: the given one, also relative to `root`, else the first of the usual names.
+
+    Raises:
+        DatasetNotFoundError: there is none; the message shows the layout.
+    """
+    root = Path(root).expanduser()
+    names = ANNOTATION_FILES if annotations is None else (annotations,)
+    for path in (root / name for name in names):
+        if path.is_file():
+            return path
+    looked = " or ".join(str(root / name) for name in names)
+    raise DatasetNotFoundError(
+        f"{root}: no scene graphs. Nothing is downloaded here; looked for {looked}. The layout of Visual Genome is\n"
+        f"  {root}/images/1.jpg ...   (both archives, VG_100K and VG_100K_2, in one folder)\n"
+        f"  {root}/{ANNOTATION_FILES[0]}\n"
+        "see data/vg/README.md"
+    )
+
+
+class SceneGraphs(Dataset[Sample]):
+    """Images with boxes, free-form object names and relations, as `Sample`.
+
+    Each sample has a label space of its own: the names of all objects of the record in order of first occurrence, also
+    of those that augmentation crops away later, and likewise of the relations that are left. Boxes are clamped to the
+    image; those without area go, with their relations.
+
+    Order of the rules (official: datasets/vg.py and datasets/mixed_dataset.py): relations below the threshold go; names
+    are counted; doubled relations go, where asked for; each image is cut to `max_relations`; images without relations
+    go, where asked for.
+
+    Args:
+        root: folder of the dataset, with its images; see `paths.image_files` for their names.
+        annotations: the JSON list, by default `annotations/scene_graphs_preprocessv1.json` in `root`.
+        image_paths: `image_id_to_filepath.json` of Objects365.
+        names: `keep_names_freq` file with the counts of names; "auto" takes
+            `annotations/vg_keep_names_v1_no_lias_freq.json` if `root` has it; None, and "auto" without it, count them.
+        transform: applied to every sample.
+        relation_threshold: least confidence of a relation; relations without a confidence (human labels) always stay.
+            Published: 0.2.
+        max_relations: relations of an image that count; published: 200 for Visual Genome alone and for the tagger, 100
+            in mixtures (`num_pairs`); None for all.
+        relation_order: which relations are the first ones: "file" as in the official code, or "confidence".
+        doubled_relations: "keep" as in the official code, or "drop" all but the most confident of equal triplets.
+        unrelated_images: "keep" images without relations, as officially in Visual Genome alone, or "drop" them, as in
+            mixtures.
+        exclude_ids: image ids to leave out.
+        lower_case: see `read_scene_graphs`.
+        max_skip_rate: share of objects, relations and images (files that are missing) that may be left out.
+
+    Attributes:
+        content: the annotations in flat arrays, after all of the above but the clamping.
+        names: how often each name occurs in the corpus.
+        annotation_file: the file they came from.
+        counts: what was read, skipped and dropped.
+
+    Raises:
+        DatasetNotFoundError: folder, annotations or images are not there.
+        AnnotationError: the annotations cannot be used; names the record.
+        ValueError: an option out of range.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        *,
+        annotations: str | Path | None = None,
+        image_paths: str | Path | None = None,
+        names: str | Path | None = "auto",
+        transform: Callable[[Sample], Sample] | None = None,
+        relation_threshold: float = 0.2,
+        max_relations: int | None = 200,
+        relation_order: Literal["file", "confidence"] = "file",
+        doubled_relations: Literal["keep", "drop"] = "keep",
+        unrelated_images: Literal["keep", "drop"] = "keep",
+        exclude_ids: Sequence[int] = (),
+        lower_case: bool = False,
+        max_skip_rate: int | float = 0.001,
+    ) -> None:
+        _check("relation_order", relation_order, ("file", "confidence"))
+        _check("doubled_relations", doubled_relations, ("keep", "drop"))
+        _check("unrelated_images", unrelated_images, ("keep", "drop"))
+        if max_relations is not None and max_relations < 1:
+            raise ValueError(f"max_relations={max_relations}: expected at least 1, or None for all")
+        self.root = Path(root).expanduser()
+        self.transform = transform
+        self.annotation_file = find_annotations(self.root, annotations)
+        self.content = read_scene_graphs(
+            self.annotation_file,
+            image_paths=None if image_paths is None else self.root / image_paths,
+            lower_case=lower_case,
+            max_skip_rate=max_skip_rate,
+        )
+        self.counts: dict[str, int] = {"images in file": len(self.records), **self.content.skipped}
+        self._keep("relations below the threshold", self.content.confidences >= relation_threshold)
+        self.names = self._names(names)
+        if doubled_relations == "drop":
+            self._keep("doubled relations", first_of_each(self.content))
+        if max_relations is not None:
+            self._keep(
+                "relations beyond max_relations", first_relations(self.content, max_relations, order=relation_order)
+            )
+        if unrelated_images == "drop":
+            self._keep_images("images without relations", np.diff(self.records.relation_ptr) > 0)
+        if exclude_ids:
+            self._keep_images("excluded images", ~np.isin(self.records.image_ids, np.asarray(exclude_ids)))
+        self._drop_missing_images(max_skip_rate)
+        self.counts |= {
+            "images": len(self),
+            "boxes": len(self.records.boxes),
+            "relations": len(self.records.relations),
+            "object names": len(self.names.objects),
+            "relation names": len(self.names.relations),
+        }
+        described = ", ".join(f"{count:,} {what}" for what, count in self.counts.items())
+        logger.info("scene graphs from %s: %s", self.annotation_file, described)
+
+    @property
+    def records(self) -> RelationRecords:
+        """Boxes and relations; labels are rows of `content.objects` and `content.relations`."""
+        return self.content.records
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, index: int) -> Sample:
+        annotation = self.records[range(len(self))[index]]
+        image = read_image(self.root / annotation.file_name)
+        height, width = image.shape[1:]
+        annotation, label_space = self._with_own_names(annotation)
+        boxes, relations, kept = clip_boxes(annotation.boxes_xyxy, annotation.relations, height=height, width=width)
+        labels = annotation.labels[kept]
+        annotation = dataclasses.replace(annotation, boxes_xyxy=boxes, labels=labels, relations=relations)
+        sample = Sample(image, annotation, label_space, (height, width))
+        return sample if self.transform is None else self.transform(sample)
+
+    def select(self, images: Int[np.ndarray, " k"]) -> "SceneGraphs":
+        """The same dataset with only the images at these positions, in file order."""
+        other = copy.copy(self)
+        other.content = self.content.select(images)
+        return other
+
+    def _with_own_names(self, annotation: Annotation) -> tuple[Annotation, LabelSpace]:
+        """Labels that count in the names of the record, in order of first occurrence."""
+        objects, labels = _renumbered(annotation.labels)
+        relations, predicates = _renumbered(annotation.relations[:, 2])
+        space = LabelSpace(
+            objects=tuple(self.content.objects[row] for row in objects),
+            relations=tuple(self.content.relations[row] for row in relations),
+        )
+        triplets = torch.cat([annotation.relations[:, :2], predicates[:, None]], dim=1)
+        return dataclasses.replace(annotation, labels=labels, relations=triplets), space
+
+    def _names(self, names: str | Path | None) -> NameCounts:
+        content, records = self.content, self.records
+        candidates = NAME_FILES if names == "auto" else () if names is None else (names,)
+        for path in (self.root / name for name in candidates):
+            if names != "auto" or path.is_file():
+                return NameCounts.read(path)
+        return NameCounts.count(content.objects, records.labels, content.relations, records.relations[:, 2])
+
+    def _keep(self, what: str, keep: np.ndarray) -> None:
+        self.content = self.content.keep_relations(keep)
+        self.counts[f"{what} dropped"] = int((~keep).sum())
+
+    def _keep_images(self, what: str, keep: np.ndarray) -> None:
+        self.content = self.content.select(np.flatnonzero(keep))
+        self.counts[f"{what} dropped"] = int((~keep).sum())
+
+    def _drop_missing_images(self, max_skip_rate: int | float) -> None:
+        missing = missing_files(self.root, self.records.file_names)
+        if not missing:
+            return
+        shown = f"({', '.join(missing[:5])}{', ...' if len(missing) > 5 else ''})"
+        if len(missing) > max_skip_rate * len(self):
+            raise DatasetNotFoundError(
+                f"{self.root}: {len(missing):,} of {len(self):,} images are missing {shown}, more than the share "
+                f"max_skip_rate={max_skip_rate} that may be left out; unpack the image archives fully, then run "
+                f"`python -m rlipv2.datasets check vg {self.root}`"
+            )
+        logger.warning("%s: %d images are missing and left out %s", self.root, len(missing), shown)
+        gone = set(missing)
+        self._keep_images("missing images", np.array([name not in gone for name in self.records.file_names]))
+
+
+def _renumbered(labels: Int[Tensor, " n"]) -> tuple[list[int], Int[Tensor, " n"]]:
+    """The distinct labels in order of first occurrence, and the position of each label among them."""
+    distinct = list(dict.fromkeys(labels.tolist()))
+    rows = {label: row for row, label in enumerate(distinct)}
+    return distinct, torch.tensor([rows[label] for label in labels.tolist()], dtype=torch.int64)
+
+
+def _check(name: str, value: str, choices: Sequence[str]) -> None:
+    if value not in choices:
+        raise ValueError(f"{name}={value!r}: expected one of {tuple(choices)}")

@@ -1,0 +1,1 @@
+"""How well relations of given pairs are named; a measure of this project, there is no official one."""

@@ -1,0 +1,1 @@
+"""Average precision and recall of triplets for any dataset: protocol in NumPy, torchmetrics class, files."""
