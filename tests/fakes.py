@@ -208,7 +208,7 @@ def open_images_records(split: Literal["train", "val", "test"], count: int) -> l
     for number in range(count):
         records.append(
             {
-                "img_fn": f"{split[0]}{number:015x}",
+                "img_fn": f"{'abc'[('train', 'val', 'test').index(split)]}{number:015x}",
                 "img_size": [64, 48],
                 "bbox": [[2, 3, 20, 40], [10 + number, 5, 40, 30], [30, 20, 60, 45]],
                 "det_labels": [1, 2 if split == "train" else 3, 4 if split == "val" else 3],

@@ -26,53 +26,35 @@ def test_every_experiment_composes_and_binds_to_its_constructors(experiment):
     config = composed(f"experiment={experiment}")
     utils.check_config(config)
     nodes = dict(utils.constructor_nodes(OmegaConf.to_container(config, resolve=False)))
-    assert {"model", "model.detector", "model.criterion", "data", "trainer", "metrics.hico"} <= nodes.keys()
+    assert {"model", "model.detector", "model.criterion", "data", "trainer"} <= nodes.keys()
 
 
 @pytest.mark.parametrize(
     "override",
     [
         f"{group}={option}"
-        for group in ("trainer", "logger", "callbacks", "debug", "backbone", "data", "regime")
+        for group in ("trainer", "logger", "callbacks", "debug", "backbone", "fusion")
         for option in options(group)
+        if option != "tiny_detection"  # of the object detectors, see below
     ],
 )
 def test_every_option_of_a_group_binds(override):
     utils.check_config(composed(override))
 
 
+@pytest.mark.parametrize("model", options("model"))
+@pytest.mark.parametrize("backbone", ["resnet50", "swin_tiny", "swin_large", "tiny"])
+def test_models_and_backbones_combine(model, backbone):
+    detection = model.startswith("object")
+    if detection and backbone == "tiny":
+        backbone = "tiny_detection"
+    data = "coco_detection" if detection else "vg_tagger" if model == "rlipv2_tagger" else "hico"
+    utils.check_config(composed(f"model={model}", f"backbone={backbone}", f"data={data}"))
+
+
 def test_evaluation_does_not_train():
     config = composed(name="evaluate")
     assert (config.train, config.test) == (False, True)
-
-
-# training.md of the official scripts: total batch, rate, epochs, drop, pairs, subject class
-PUBLISHED = {
-    "hico_full": (64, 1.41e-4, 20, 15, 64, True),
-    "hico_uc_rf": (32, 1e-4, 20, 15, 64, True),
-    "hico_uc_nf": (32, 1e-4, 10, 7, 64, True),
-    "hico_fewshot_1pct": (32, 1e-4, 10, 7, 100, False),
-    "hico_fewshot_10pct": (32, 1e-4, 10, 7, 100, False),
-}
-
-
-@pytest.mark.parametrize("experiment", PUBLISHED)
-def test_published_hyper_parameters(experiment):
-    config = composed(f"experiment={experiment}")
-    model = config.model
-    assert (
-        config.total_batch_size,
-        model.lr,
-        config.trainer.max_epochs,
-        model.schedule.lr_drop,
-        model.detector.queries.num_pairs,
-        model.detector.subject_class,
-    ) == PUBLISHED[experiment]
-    assert config.data.num_pairs == model.detector.queries.num_pairs
-    assert model.criterion.subject_class == model.criterion.matcher.subject_class == model.detector.subject_class
-    assert config.trainer.gradient_clip_val == 0.1
-    assert model.optimizer.weight_decay == 1e-4
-    assert dict(model.lr_ratios) == {"backbone": 0.1, "text_encoder": 0.1}
 
 
 @pytest.mark.parametrize("experiment", [name for name in EXPERIMENTS if name.startswith("hico_")])

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -146,3 +148,16 @@ def test_grid_has_a_caption_per_image(tmp_path):
     path = image_grid([WHITE] * 8, ["caption"] * 8, tmp_path / "grid.png", title="Grid", columns=3)
     with Image.open(path) as grid:
         assert grid.height > grid.width * 0.9
+
+
+def test_the_class_missing_objects_counts_as_no_object():
+    space = LabelSpace(objects=("person", "missing objects"), relations=("ride", "walk"))
+    annotation = Annotation(
+        1, "a.jpg", torch.tensor([A], dtype=torch.float32), torch.tensor([0]), torch.tensor([[0, -1, 1]])
+    )
+    labelled = annotation_triplets(annotation, space)
+    assert [(t.object, t.object_box) for t in labelled] == [("missing objects", NONE)]
+    predicted = dataclasses.replace(labelled, object_boxes=torch.tensor([B], dtype=torch.float32))
+    assert correct_triplets(predicted, labelled) == [0]
+    pictures = [np.asarray(draw_triplets(WHITE, shown, show_scores=False)) for shown in (predicted, labelled)]
+    np.testing.assert_array_equal(*pictures)

@@ -43,11 +43,16 @@ def read_header(path: Path) -> ImageHeader:
 
     Raises:
         DatasetNotFoundError: no such file.
-        ImageFileError: not an image, or one that `read_image` refuses (16 bits, more than 100 megapixels).
+        ImageFileError: not an image, or one that `read_image` refuses (16 bits, more than 100 megapixels, a PNG file
+            that is cut off).
     """
     with _opened(path) as opened:
         header = _checked_header(path, opened)
-        return dataclasses.replace(header, rotated=opened.getexif().get(EXIF_ORIENTATION, 1) != 1)
+        try:  # Pillow decodes PNG files to find it
+            orientation = opened.getexif().get(EXIF_ORIENTATION, 1)
+        except Exception as error:
+            raise _damaged(path, error) from error
+        return dataclasses.replace(header, rotated=orientation != 1)
 
 
 def read_image(path: Path) -> UInt8[Tensor, "3 h w"]:
@@ -67,8 +72,7 @@ def read_image(path: Path) -> UInt8[Tensor, "3 h w"]:
                 return _decode_fast(path)
             pixels = np.array(opened if opened.mode == "RGB" else opened.convert("RGB"))
         except Exception as error:  # both raise many kinds on damaged files
-            wrong = f"cannot be decoded ({error})"
-            raise ImageFileError.at(path, wrong, "the file is damaged: copy it again") from error
+            raise _damaged(path, error) from error
     return torch.from_numpy(pixels).permute(2, 0, 1)
 
 
@@ -107,6 +111,10 @@ def _checked_header(path: Path, opened: Image.Image) -> ImageHeader:
 def _first_bytes(path: Path, count: int) -> bytes:
     with path.open("rb") as file:
         return file.read(count)
+
+
+def _damaged(path: Path, error: Exception) -> ImageFileError:
+    return ImageFileError.at(path, f"cannot be decoded ({error})", "the file is damaged: copy it again")
 
 
 def _too_large(path: Path, how_much: str) -> ImageFileError:

@@ -68,20 +68,22 @@ class SwinBackbone(nn.Module):
             sizes["drop_path_rate"] = drop_path_rate
         sizes["out_features"] = ["stage2", "stage3", "stage4"]
         sizes["attn_implementation"] = "sdpa"
+        body: Any
         if pretrained is None:
-            self.body = transformers.SwinBackbone(SwinConfig(**sizes))
+            body = transformers.SwinBackbone(SwinConfig(**sizes))
         else:
-            self.body = transformers.SwinBackbone.from_pretrained(pretrained, **sizes)
+            body = transformers.SwinBackbone.from_pretrained(pretrained, **sizes)
         # Of the classifier: its result is not among the maps, and the official backbone has none.
-        self.body.swin.layernorm = nn.Identity()
-        self.channels: tuple[int, ...] = tuple(self.body.channels)
+        body.swin.layernorm = nn.Identity()
+        self.channels: tuple[int, ...] = tuple(body.channels)
         self.strides: tuple[int, ...] = (8, 16, 32)
-        for block in (block for stage in self.body.swin.encoder.layers for block in stage.blocks):
+        for block in (block for stage in body.swin.encoder.layers for block in stage.blocks):
             # transformers drops the attention branch only; the official block drops its MLP branch too.
             block.mlp.register_forward_hook(partial(_drop_output, block.drop_path))
             if checkpoint_activations:
                 block.gradient_checkpointing = True
                 block._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False)
+        self.body = body.train()  # from_pretrained gives evaluation mode, in which Lightning would leave it
         for parameter_name, parameter in self.body.named_parameters():
             if any(part in parameter_name for part in frozen_parts):
                 parameter.requires_grad_(False)

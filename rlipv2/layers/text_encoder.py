@@ -64,6 +64,7 @@ class TextEncoder(nn.Module):
             self.model = RobertaModel.from_pretrained(pretrained, attn_implementation="sdpa", **dict(config or {}))
         else:
             self.model = RobertaModel(roberta_config(**dict(config or {})))
+        self.model.train()  # from_pretrained gives evaluation mode, in which Lightning would leave it
         self._tokenizer_source = tokenizer if isinstance(tokenizer, str | Path) else list(tokenizer)
         self._tokenizer: PreTrainedTokenizerBase | None = None
 

@@ -19,13 +19,14 @@ from rlipv2.metrics.pairs import PairArrays, best_of_array, merge_detections
 from rlipv2.structures import Annotation, PairPredictions, RelationRecords
 
 Matches = TypeVar("Matches", bound=FlatMatches)
+Result = TypeVar("Result")
 
 
-class MatchingMetric(Metric, ABC, Generic[Matches]):
+class MatchingMetric(Metric, ABC, Generic[Matches, Result]):
     """A metric that matches images in `update` and keeps flat rows of them as its state.
 
-    A subclass names the states in `STATES`, one per field of `MATCHES`, and implements `match_batch` and
-    `compute`. States are gathered once, in `compute`; images that come again do not count.
+    A subclass names the states in `STATES`, one per field of `MATCHES`, and implements `match_batch`,
+    `summarise` and `values`. States are gathered once, in `compute`; images that come again do not count.
 
     Args:
         num_objects: object classes of the label space.
@@ -49,6 +50,7 @@ class MatchingMetric(Metric, ABC, Generic[Matches]):
             if number < 1:
                 raise ValueError(f"{name}={number}: expected at least 1")
         self.num_objects, self.num_relations = num_objects, num_relations
+        self._result: Result | None = None
         for name in self.STATES:
             self.add_state(name, default=[], dist_reduce_fx="cat")
         self._append_nothing()
@@ -58,6 +60,14 @@ class MatchingMetric(Metric, ABC, Generic[Matches]):
         self, predictions: Sequence[PairPredictions], truth: GroundTruth, indices: Int[np.ndarray, " b"]
     ) -> Matches:
         """Matches a batch of at least one image."""
+
+    @abstractmethod
+    def summarise(self, matches: Matches) -> Result:
+        """The figures of all images, each of them once, in order of indices."""
+
+    @abstractmethod
+    def values(self, result: Result) -> dict[str, float]:
+        """What `compute` returns, by name."""
 
     def update(
         self,
@@ -86,21 +96,33 @@ class MatchingMetric(Metric, ABC, Generic[Matches]):
             )
         if not len(predictions):
             return
+        self._result = None
         records = RelationRecords.from_annotations(annotations)
         self._check_labels(records)
         truth = GroundTruth(records.boxes, records.labels, records.box_ptr, records.relations, records.relation_ptr)
         self._append(self.match_batch(predictions, truth, indices.cpu().numpy().astype(np.int64)))
 
+    def compute(self) -> dict[str, Float[Tensor, ""]]:
+        """The figures over all images so far, on all processes."""
+        arrays = {name: dim_zero_cat(getattr(self, name)).cpu().numpy() for name in self.STATES}
+        arrays |= {name: values.astype(np.int64) for name, values in arrays.items() if values.dtype == np.int32}
+        matches = self.MATCHES(**arrays).unique()
+        self._result = self.summarise(matches)  # type: ignore[arg-type] # MATCHES is what a subclass is made for
+        values = self.values(self._result)
+        return {key: torch.tensor(value, dtype=torch.float64, device=self.device) for key, value in values.items()}
+
+    def result(self) -> Result:
+        """All figures, not only the means; runs `compute` first and therefore on all processes together."""
+        if self._result is None:
+            self.compute()
+        assert self._result is not None
+        return self._result
+
     def reset(self) -> None:
         """Forgets all images."""
         super().reset()
+        self._result = None
         self._append_nothing()
-
-    def matches(self) -> Matches:
-        """Every image once, in order of indices."""
-        arrays = {name: dim_zero_cat(getattr(self, name)).cpu().numpy() for name in self.STATES}
-        arrays |= {name: values.astype(np.int64) for name, values in arrays.items() if values.dtype == np.int32}
-        return self.MATCHES(**arrays).unique()  # type: ignore[return-value] # MATCHES is what a subclass is made for
 
     def ranked(
         self,

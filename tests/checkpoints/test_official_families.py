@@ -24,7 +24,7 @@ FLAGS = {"gating_mechanism": "VXAc", "subject_class": True, "dropout": 0.0, "ver
         ),
         *(
             ("parseda", {"gating": name.lower()}, {"gating_mechanism": name})
-            for name in ("Stanh", "SXAc", "SXAcLN", "SDFtanh", "SFtanh", "SOtanh", "SDFOXAcLN", "MBF")
+            for name in ("Stanh", "SXAcLN", "SDFOXAcLN", "MBF")
         ),
     ],
 )

@@ -70,6 +70,25 @@ def test_image_without_relations_has_an_empty_target():
     assert target.subject_boxes.shape == (0, 4)
 
 
+def test_relations_without_object_share_a_row_with_a_zero_box():
+    annotation = make_annotation([[0, 0, 4, 4], [2, 2, 6, 6]], [0, 2], [[0, -1, 1], [0, 1, 0], [0, -1, 2], [1, -1, 0]])
+    target = build_target(annotation, (10, 10), num_relations=3, subject_label=1, missing_object=7)
+    assert target.relations.tolist() == [[0, 1, 1], [1, 0, 0], [1, 0, 0]]
+    assert target.object_labels.tolist() == [7, 2, 7]
+    assert target.object_boxes[[0, 2]].tolist() == [[0, 0, 0, 0], [0, 0, 0, 0]]
+    torch.testing.assert_close(target.object_boxes[1], torch.tensor([0.4, 0.4, 0.4, 0.4]))
+
+
+def test_relations_without_object_need_a_class_for_it():
+    annotation = make_annotation([[0, 0, 4, 4]], [0], [[0, -1, 1]])
+    with pytest.raises(ValueError, match=r"image 3 \(a.jpg\): a relation without object, but .* 'missing objects'"):
+        build_target(annotation, (10, 10), num_relations=3)
+    sample = Sample(torch.zeros(3, 9, 9, dtype=torch.uint8), annotation, LABEL_SPACE, (9, 9))
+    with_class = LabelSpace(objects=(*LABEL_SPACE.objects, "missing objects"), relations=LABEL_SPACE.relations)
+    batch = collate([(0, dataclasses.replace(sample, label_space=with_class))])
+    assert batch.targets[0].object_labels.tolist() == [3]
+
+
 def test_evaluation_records_with_boxes_without_area_lose_those_pairs_only():
     annotation = make_annotation([[0, 0, 4, 4], [5, 5, 5, 9], [1, 1, 30, 30]], [0, 1, 2], [[0, 1, 0], [0, 2, 1]])
     target = build_target(annotation, (10, 10), num_relations=2)

@@ -1,4 +1,8 @@
 import json
+import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -73,7 +77,7 @@ def test_relations_may_be_a_file_of_their_own(tmp_path, capsys):
         (lambda c: c["annotations"][0].pop("bbox"), r"record 0 \(image of annotations\): entry=.*without bbox"),
         (
             lambda c: c["annotations"][2].update(category_id=99),
-            "record 2 .*category_id=99: unknown id; expected one of 2",
+            "record 2 .*category_id=99: unknown id; expected",
         ),
         (lambda c: c["annotations"][2].update(image_id=[7]), "image_id=.7.: unknown id"),
         (lambda c: c["annotations"][2].update(id=1), "record 2 .*id=1: used before"),
@@ -98,3 +102,36 @@ def test_a_list_is_no_source(tmp_path):
     (tmp_path / "coco.json").write_text(json.dumps([1]))
     with pytest.raises(AnnotationError, match="no list 'images'"):
         convert_coco(tmp_path / "coco.json", tmp_path / "out.json")
+
+
+def documented(language, start):
+    """A code block of docs/custom_data.md by its first characters."""
+    text = (Path(__file__).parents[2] / "docs/custom_data.md").read_text()
+    blocks = re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
+    return next(block for block in blocks if block.startswith(start))
+
+
+def test_the_documented_script_converts_a_table(tmp_path):
+    table = tmp_path / "table.csv"
+    table.write_text(
+        "image,subject,x1,y1,x2,y2,relation,object,u1,v1,u2,v2\n"
+        "a.jpg,person,1,2,30,40,rides,bicycle,5,20,40,45.5\n"
+        "a.jpg,person,1,2,30,40,holds,bicycle,5,20,40,45.5\n"
+        "b.jpg,dog,1,2,30,40,sees,person,5,20,40,45\n"
+    )
+    target = tmp_path / "annotations/train.json"
+    target.parent.mkdir()
+    subprocess.run([sys.executable, "-c", documented("python", "import csv"), table, target], check=True)
+    content = read_custom(target)
+    assert content.records.file_names == ("a.jpg", "b.jpg")
+    assert content.records.boxes[:2].tolist() == [[1, 2, 30, 40], [5, 20, 40, 45.5]]
+    assert content.records.relations.tolist() == [[0, 1, 1], [0, 1, 0], [0, 1, 2]]
+
+
+def test_the_documented_file_is_read(tmp_path):
+    path = tmp_path / "annotations/train.json"
+    write_json(path, json.loads(documented("json", "{")))
+    content = read_custom(path)
+    assert (content.objects, content.relations) == (("person", "bicycle"), ("riding", "next to"))
+    assert content.records.relations.tolist() == [[0, 1, 0]]
+    assert not content.ignored

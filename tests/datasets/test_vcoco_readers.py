@@ -129,7 +129,7 @@ def test_a_hoia_list_of_other_images_than_the_release_is_refused(tmp_path):
     folder = write_vcoco(tmp_path)
     write_vcoco(tmp_path, kind="hoia")
     edit(folder, "annotations/test_vcoco.json", lambda records: records.pop())
-    with pytest.raises(AnnotationError, match="holds other images than .* 1 differ, the first is 74"):
+    with pytest.raises(AnnotationError, match=r"holds other images than .* \(1 differ, the first is 74\)"):
         read_metric_arguments(folder)
 
 
@@ -142,7 +142,6 @@ def test_a_hoia_list_of_other_images_than_the_release_is_refused(tmp_path):
         (action("sit", role_object_id={1: 7}), "sit.role_object_id=7: not the person of the first action"),
         (action("sit", image_id={0: 49}), "sit.image_id=49: not the image of the first action"),
         (action("hold", role_object_id={6: 999}), r"hold_obj.role_object_id=999: no annotation of this image"),
-        (action("stand", action_name={}), None),
         (
             lambda content: content[1].update(action_name="stay"),
             r"not the 26 actions of V-COCO \(differing: stand, stay\)",
@@ -155,9 +154,6 @@ def test_a_hoia_list_of_other_images_than_the_release_is_refused(tmp_path):
 )
 def test_bad_action_files_are_refused(tmp_path, change, message):
     folder = edit(write_vcoco(tmp_path), ACTIONS, change)
-    if message is None:
-        read(folder)
-        return
     with pytest.raises(AnnotationError, match=message):
         read(folder)
 

@@ -128,6 +128,7 @@ def test_imagenet_weights_come_from_a_folder_of_transformers(tmp_path):
             value.normal_()
     classifier.save_pretrained(tmp_path)
     body = SwinBackbone(pretrained=tmp_path, options=SMALL).body
+    assert all(module.training for module in body.modules())
     own = classifier.state_dict()
     for name, value in body.swin.state_dict().items():
         assert torch.equal(value, own[f"swin.{name}"]), name
@@ -135,7 +136,7 @@ def test_imagenet_weights_come_from_a_folder_of_transformers(tmp_path):
 
 
 def test_unknown_sizes_are_refused():
-    with pytest.raises(ValueError, match="swin_huge.*swin_tiny, swin_large"):
+    with pytest.raises(ValueError, match=r"swin_huge.*swin_tiny, swin_large"):
         SwinBackbone("swin_huge")
 
 

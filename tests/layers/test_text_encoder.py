@@ -20,6 +20,15 @@ def test_the_same_words_give_the_same_tokenizer():
     assert first == second
 
 
+def test_weights_to_start_from_come_in_training_mode(tmp_path):
+    source = TextEncoder(**TEXT)
+    source.model.save_pretrained(tmp_path)
+    started = TextEncoder(pretrained=str(tmp_path), tokenizer=TEXT["tokenizer"])
+    assert all(module.training for module in started.modules())
+    for name, value in started.model.state_dict().items():
+        assert torch.equal(value, source.model.state_dict()[name])
+
+
 def test_a_text_is_encoded_alike_alone_and_beside_longer_ones():
     encoder = TextEncoder(**TEXT).eval()
     with torch.no_grad():

@@ -33,10 +33,19 @@ def vcoco_dev() -> DevCase:
 @pytest.fixture(scope="session")
 def vcoco_files(vcoco_dev: DevCase, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Prediction and ground-truth file of the recorded V-COCO case; not to be changed by a test."""
-    folder = tmp_path_factory.mktemp("vcoco")
-    np.savez(folder / "predictions.npz", **vcoco_dev.arrays)
-    np.savez(folder / "ground_truth.npz", **vcoco_dev.truth)
-    return folder / "predictions.npz", folder / "ground_truth.npz"
+    return vcoco_dev.save(tmp_path_factory.mktemp("vcoco"))
+
+
+@pytest.fixture(scope="session")
+def vcoco_few(vcoco_dev: DevCase) -> DevCase:
+    """The first 40 images, where no recorded result is needed."""
+    return vcoco_dev.head(40)
+
+
+@pytest.fixture(scope="session")
+def few_files(vcoco_few: DevCase, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Their files; not to be changed by a test."""
+    return vcoco_few.save(tmp_path_factory.mktemp("vcoco_few"))
 
 
 @pytest.fixture(scope="session")

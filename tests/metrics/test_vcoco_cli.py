@@ -12,6 +12,9 @@ import numpy as np
 import pytest
 
 from rlipv2.metrics.__main__ import main
+from rlipv2.metrics.vcoco.tables import VerbTable
+from rlipv2.metrics.vcoco.truth import VCOCOGroundTruth
+from tests.fakes_vcoco import write_vcoco
 from tests.metrics.vcoco_cases import DevCase
 
 ROOT = Path(__file__).parents[2]
@@ -73,9 +76,9 @@ def test_the_json_file_holds_the_official_figures(vcoco_dev: DevCase, vcoco_file
     ("protocol", "there", "gone"), [("role", ROLE, IN_TRAINING), ("in_training", IN_TRAINING, ROLE)]
 )
 def test_a_protocol_can_be_chosen(
-    vcoco_files: Files, tmp_path: Path, protocol: str, there: tuple[str, ...], gone: tuple[str, ...]
+    few_files: Files, tmp_path: Path, protocol: str, there: tuple[str, ...], gone: tuple[str, ...]
 ) -> None:
-    found = figures(*vcoco_files, tmp_path, "--protocol", protocol)
+    found = figures(*few_files, tmp_path, "--protocol", protocol)
     assert list(found["protocols"]) == [protocol]
     assert found.keys() >= set(there)
     assert not found.keys() & set(gone)
@@ -100,11 +103,11 @@ def test_per_class_arrays_have_their_names_with_them(vcoco_dev: DevCase, vcoco_f
         assert arrays["in_training_n_gt"].shape == arrays["verbs"].shape == (29,)
 
 
-def test_masks_change_the_figures(vcoco_files: Files, tmp_path: Path) -> None:
-    plain = figures(*vcoco_files, tmp_path)
+def test_masks_change_the_figures(few_files: Files, tmp_path: Path) -> None:
+    plain = figures(*few_files, tmp_path)
     np.save(tmp_path / "ones.npy", np.ones((29, 80)))
-    assert figures(*vcoco_files, tmp_path, "--validity", tmp_path / "ones.npy")["role_ap"] == plain["role_ap"]
-    trainval = figures(*vcoco_files, tmp_path, "--validity", "trainval")
+    assert figures(*few_files, tmp_path, "--validity", tmp_path / "ones.npy")["role_ap"] == plain["role_ap"]
+    trainval = figures(*few_files, tmp_path, "--validity", "trainval")
     assert trainval["validity"] == "trainval"
     assert trainval["role_mean"] != plain["role_mean"]
     assert trainval["positives"] == plain["positives"]
@@ -114,20 +117,20 @@ def test_masks_change_the_figures(vcoco_files: Files, tmp_path: Path) -> None:
     "option",
     ["--unannotated=count", "--missing-role=box", "--box-convention=continuous", "--match-threshold=0.7", "--top-k=50"],
 )
-def test_options_change_the_figures_and_are_told(vcoco_files: Files, tmp_path: Path, option: str) -> None:
-    plain, found = figures(*vcoco_files, tmp_path), figures(*vcoco_files, tmp_path, option)
+def test_options_change_the_figures_and_are_told(few_files: Files, tmp_path: Path, option: str) -> None:
+    plain, found = figures(*few_files, tmp_path), figures(*few_files, tmp_path, option)
     name, value = option.removeprefix("--").replace("-", "_").split("=")
     assert str(found["settings"][name]) == value
     assert (found["role_mean"], found["in_training"]) != (plain["role_mean"], plain["in_training"])
 
 
-@pytest.mark.parametrize("step", [1, 50, 1000])
-def test_the_size_of_chunks_does_not_matter(vcoco_files: Files, step: int) -> None:
+@pytest.mark.parametrize("step", [1, 7, 1000])
+def test_the_size_of_chunks_does_not_matter(few_files: Files, step: int) -> None:
     from rlipv2.metrics.vcoco.cli import read_labels
     from rlipv2.metrics.vcoco.files import PredictionFile, evaluate
     from rlipv2.metrics.vcoco.protocol import VCOCOProtocol
 
-    with PredictionFile(vcoco_files[0], read_labels(vcoco_files[1], "none", VCOCOProtocol())) as predictions:
+    with PredictionFile(few_files[0], read_labels(few_files[1], "none", VCOCOProtocol())) as predictions:
         one, other = (evaluate(predictions, VCOCOProtocol(), step=size) for size in (step, 64))
     np.testing.assert_array_equal(one.roles[1].ap, other.roles[1].ap)
     np.testing.assert_array_equal(one.in_training.ap, other.in_training.ap)
@@ -149,18 +152,20 @@ def test_the_size_of_chunks_does_not_matter(vcoco_files: Files, step: int) -> No
 )
 @pytest.mark.parametrize("writer", [np.savez, np.savez_compressed])
 def test_the_same_predictions_in_other_forms_give_the_same(
-    vcoco_dev: DevCase, vcoco_files: Files, tmp_path: Path, change: Callable[[dict], dict], writer: Callable[..., None]
+    vcoco_few: DevCase, few_files: Files, tmp_path: Path, change: Callable[[dict], dict], writer: Callable[..., None]
 ) -> None:
-    writer(tmp_path / "p.npz", **change(dict(vcoco_dev.arrays)))
-    found = figures(tmp_path / "p.npz", vcoco_files[1], tmp_path)
-    assert_close(found["role_ap"], vcoco_dev.expected["role_ap"])
+    writer(tmp_path / "p.npz", **change(dict(vcoco_few.arrays)))
+    found = figures(tmp_path / "p.npz", few_files[1], tmp_path)
+    plain = figures(*few_files, tmp_path)
+    assert_close(found["role_ap"], plain["role_ap"])
+    assert_close(found["in_training"], plain["in_training"])
 
 
 def test_compressed_files_are_told(
-    vcoco_dev: DevCase, vcoco_files: Files, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    vcoco_few: DevCase, few_files: Files, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    np.savez_compressed(tmp_path / "small.npz", **vcoco_dev.arrays)
-    run(tmp_path / "small.npz", vcoco_files[1])
+    np.savez_compressed(tmp_path / "small.npz", **vcoco_few.arrays)
+    run(tmp_path / "small.npz", few_files[1])
     assert "cannot be memory-mapped" in capsys.readouterr().err
 
 
@@ -189,26 +194,26 @@ def with_value(array: np.ndarray, place: tuple[int, ...], value: float) -> np.nd
 BAD_PREDICTIONS: dict[str, tuple[Callable[[dict], dict], str]] = {
     "missing array": (lambda a: {"obj_labels": None}, "no array 'obj_labels'"),
     "wrong type": (lambda a: {"obj_labels": a["obj_labels"] + 0.5}, "obj_labels: type float64; expected whole numbers"),
-    "wrong shape": (lambda a: {"sub_boxes": a["sub_boxes"][..., :3]}, "sub_boxes: shape (399, 100, 3)"),
+    "wrong shape": (lambda a: {"sub_boxes": a["sub_boxes"][..., :3]}, "sub_boxes: shape (40, 100, 3)"),
     "other vocabulary": (
         lambda a: {"verb_scores": a["verb_scores"][..., :26]},
         "verb_scores has 26 columns; expected 29, one per verb: hold_obj, stand",
     ),
-    "image missing": (lambda a: {k: v[1:] for k, v in a.items()}, "no predictions for 1 of 399 images"),
+    "image missing": (lambda a: {k: v[1:] for k, v in a.items()}, "no predictions for 1 of 40 images"),
     "image twice": (
         lambda a: {"image_id": with_value(a["image_id"], (2,), a["image_id"][0])},
         "record 2 (image 1): image_id=1: the image comes twice",
     ),
     "unknown image": (
         lambda a: {"image_id": with_value(a["image_id"], (2,), 100000)},
-        "record 2 (image 100000): image_id=100000: no such image among the 399",
+        "record 2 (image 100000): image_id=100000: no such image among the 40",
     ),
     "label out of range": (
-        lambda a: {"obj_labels": with_value(a["obj_labels"], (70, 3), 81)},
+        lambda a: {"obj_labels": with_value(a["obj_labels"], (30, 3), 81)},
         "obj_labels[3]=81: expected 0 to 80",
     ),
     "score not finite": (
-        lambda a: {"verb_scores": with_value(a["verb_scores"], (70, 3, 5), np.nan)},
+        lambda a: {"verb_scores": with_value(a["verb_scores"], (30, 3, 5), np.nan)},
         "verb_scores[3, 5]=nan: expected a finite number",
     ),
     "NaN box of an object that is there": (
@@ -223,15 +228,15 @@ BAD_PREDICTIONS: dict[str, tuple[Callable[[dict], dict], str]] = {
 
 @pytest.mark.parametrize(("change", "message"), BAD_PREDICTIONS.values(), ids=BAD_PREDICTIONS)
 def test_bad_predictions_are_refused(
-    vcoco_dev: DevCase,
-    vcoco_files: Files,
+    vcoco_few: DevCase,
+    few_files: Files,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     change: Callable[[dict], dict],
     message: str,
 ) -> None:
-    predictions = save(tmp_path / "bad.npz", vcoco_dev.arrays, **change(vcoco_dev.arrays))
-    error = refused(capsys, predictions, vcoco_files[1], "--json", tmp_path / "out.json")
+    predictions = save(tmp_path / "bad.npz", vcoco_few.arrays, **change(vcoco_few.arrays))
+    error = refused(capsys, predictions, few_files[1], "--json", tmp_path / "out.json")
     assert f"{predictions}: " in error
     assert message in error
     assert os.listdir(tmp_path) == ["bad.npz"]
@@ -253,15 +258,15 @@ BAD_TRUTH: dict[str, tuple[Callable[[dict], dict], str]] = {
 
 @pytest.mark.parametrize(("change", "message"), BAD_TRUTH.values(), ids=BAD_TRUTH)
 def test_bad_ground_truth_is_refused(
-    vcoco_dev: DevCase,
-    vcoco_files: Files,
+    vcoco_few: DevCase,
+    few_files: Files,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     change: Callable[[dict], dict],
     message: str,
 ) -> None:
-    truth = save(tmp_path / "bad.npz", vcoco_dev.truth, **change(vcoco_dev.truth))
-    error = refused(capsys, vcoco_files[0], truth)
+    truth = save(tmp_path / "bad.npz", vcoco_few.truth, **change(vcoco_few.truth))
+    error = refused(capsys, few_files[0], truth)
     assert f"{truth}: " in error
     assert message in error
 
@@ -273,39 +278,73 @@ def test_bad_ground_truth_is_refused(
         (["--unannotated", "drop"], "invalid choice: 'drop'"),
         (["--match-threshold", "0"], "match-threshold=0.0: expected more than 0"),
         (["--top-k", "0"], "expected a number from 1"),
+        (["--validity", "dataset"], "--validity dataset: needs the folder"),
         (["--validity", "no/such/file.npy"], "no/such/file.npy: cannot be read"),
         (["--json", "no/such/folder/out.json"], "give a file in a folder that exists"),
     ],
 )
 def test_bad_options_are_refused(
-    vcoco_files: Files, capsys: pytest.CaptureFixture[str], options: list[str], message: str
+    few_files: Files, capsys: pytest.CaptureFixture[str], options: list[str], message: str
 ) -> None:
-    assert message in refused(capsys, *vcoco_files, *options)
+    assert message in refused(capsys, *few_files, *options)
+
+
+def test_the_folder_of_the_dataset_is_ground_truth(tmp_path: Path) -> None:
+    """A detector that predicts every labelled (person, object, verb) with a score of 1 is right in all of them."""
+    from rlipv2.datasets.vcoco import read_metric_arguments
+
+    root = write_vcoco(tmp_path)
+    arguments = read_metric_arguments(root, "test")
+    table = VerbTable.create(arguments["actions"], arguments["verbs"])
+    truth = VCOCOGroundTruth.create(arguments["ground_truth"], table, category_ids=arguments["category_ids"])
+    count, pairs = len(truth), truth.pairs
+    boxes, labels = np.zeros((2, count, 40, 4), np.float32), np.full((count, 40), 80)
+    scores = np.zeros((count, 40, 29), np.float32)
+    for image in range(count):
+        first, rows = pairs.box_ptr[image], slice(*pairs.relation_ptr[image : image + 2])
+        for row, (subject, target, verb) in enumerate(pairs.relations[rows]):
+            boxes[0, image, row], scores[image, row, verb] = pairs.boxes[first + subject], 1
+            if target >= 0:
+                boxes[1, image, row], labels[image, row] = pairs.boxes[first + target], pairs.labels[first + target]
+    arrays = {"image_id": truth.image_ids, "sub_boxes": boxes[0], "obj_boxes": boxes[1]}
+    predictions = save(tmp_path / "p.npz", arrays, obj_labels=labels, verb_scores=scores)
+    found = figures(predictions, root, tmp_path, "--validity", "none")
+    assert found["images"] == count > 1
+    assert found["role_mean"]["scenario_1"]["mean_25"] == found["agent_mean_26"] == 1
+    assert found["in_training"]["mAP_all"] == pytest.approx(1)
+    masked = figures(predictions, root, tmp_path, "--validity", "dataset")
+    assert masked["validity"] == "dataset"
+
+
+def test_a_folder_without_annotations_is_refused(
+    few_files: Files, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert str(tmp_path) in refused(capsys, few_files[0], tmp_path)
 
 
 def test_a_mask_of_another_vocabulary_is_refused(
-    vcoco_files: Files, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    few_files: Files, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     np.save(tmp_path / "mask.npy", np.ones((117, 80)))
-    error = refused(capsys, *vcoco_files, "--validity", tmp_path / "mask.npy")
+    error = refused(capsys, *few_files, "--validity", tmp_path / "mask.npy")
     assert f"{tmp_path / 'mask.npy'}: validity: shape (117, 80); expected (29, 80)" in error
 
 
 def test_files_that_are_no_archives_are_refused(
-    vcoco_files: Files, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    few_files: Files, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "x.npz"
     path.write_text("scores")
-    assert f"{path}: no .npz archive" in refused(capsys, path, vcoco_files[1])
-    assert f"{path}: no .npz archive" in refused(capsys, vcoco_files[0], path)
+    assert f"{path}: no .npz archive" in refused(capsys, path, few_files[1])
+    assert f"{path}: no .npz archive" in refused(capsys, few_files[0], path)
 
 
-def test_evaluating_npz_files_does_not_import_torch(vcoco_files: Files) -> None:
+def test_evaluating_npz_files_does_not_import_torch(few_files: Files) -> None:
     """It would take longer than the evaluation."""
     code = (
         "import sys; from rlipv2.metrics.__main__ import main; main(sys.argv[1:]); "
         "sys.exit(bool({'torch', 'torchmetrics'} & set(sys.modules)))"
     )
-    options = ["vcoco", "--predictions", vcoco_files[0], "--ground-truth", vcoco_files[1]]
+    options = ["vcoco", "--predictions", few_files[0], "--ground-truth", few_files[1]]
     done = subprocess.run([sys.executable, "-c", code, *options], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

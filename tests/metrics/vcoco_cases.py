@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,28 +13,8 @@ from rlipv2.metrics import VCOCORoleAP
 from rlipv2.structures import Annotation, PairPredictions
 from tests.metrics.hico_cases import FIXTURES, load_generator
 
+GENERATOR = load_generator()
 Box = list[float]
-
-
-def flat(images: list[dict[str, Any]]) -> dict[str, np.ndarray]:
-    """The ground-truth arrays of a list of images as the generator makes them."""
-
-    def ptr(key: str) -> np.ndarray:
-        return np.concatenate([[0], np.cumsum([len(image[key]) for image in images])]).astype(np.int64)
-
-    def rows(key: str) -> np.ndarray:
-        return np.concatenate([np.asarray(image[key]) for image in images])
-
-    arrays = {key: rows(key).astype(np.int64) for key in ("ann_id", "category_id", "iscrowd")}
-    arrays |= {key: rows(key).astype(np.int64) for key in ("person", "actions", "roles")}
-    return arrays | {
-        "id": np.array([image["id"] for image in images], np.int64),
-        "size": np.array([image["size"] for image in images], np.int64),
-        "in_split": np.array([len(image["person"]) > 0 for image in images]),
-        "box_ptr": ptr("bbox"),
-        "person_ptr": ptr("person"),
-        "bbox": rows("bbox").astype(np.float64),
-    }
 
 
 def annotation(image_id: int) -> Annotation:
@@ -52,15 +33,30 @@ class DevCase:
 
     @classmethod
     def generate(cls) -> "DevCase":
-        generator = load_generator()
         expected = json.loads((FIXTURES / "vcoco_dev.json").read_text())
-        inputs = expected["input"]
+        inputs, generator = expected["input"], GENERATOR
         images = generator.vcoco_ground_truth(inputs["gt_seed"], inputs["images"])
         rows = [row for row, image in enumerate(images) if len(image["person"])]
         detections = [generator.vcoco_detections(images, row, inputs["seed"], inputs["noise"]) for row in rows]
         assert f"{generator.checksum(detections):08x}" == inputs["detections_crc32"]
         arrays = {key: np.stack([row[key] for row in detections]) for key in detections[0]}
-        return cls(flat(images), {"image_id": np.array([images[row]["id"] for row in rows])} | arrays, expected)
+        return cls(
+            generator.vcoco_arrays(images),
+            {"image_id": np.array([images[row]["id"] for row in rows])} | arrays,
+            expected,
+        )
+
+    def head(self, count: int) -> "DevCase":
+        """The first images alone: the others are no longer in the split."""
+        arrays = {key: values[:count] for key, values in self.arrays.items()}
+        in_split = np.isin(self.truth["id"], arrays["image_id"])
+        return DevCase(self.truth | {"in_split": in_split}, arrays, {})
+
+    def save(self, folder: Path) -> tuple[Path, Path]:
+        """Writes the prediction and the ground-truth file."""
+        np.savez(folder / "predictions.npz", **self.arrays)
+        np.savez(folder / "ground_truth.npz", **self.truth)
+        return folder / "predictions.npz", folder / "ground_truth.npz"
 
     @cached_property
     def predictions(self) -> list[PairPredictions]:
@@ -136,7 +132,7 @@ class Scene:
 
 def small_truth(*scenes: Scene) -> dict[str, np.ndarray]:
     """The ground truth of scenes, all of them in the split."""
-    arrays = flat([scene.image() for scene in scenes])
+    arrays = GENERATOR.vcoco_arrays([scene.image() for scene in scenes])
     return arrays | {"in_split": np.ones(len(scenes), bool)}
 
 

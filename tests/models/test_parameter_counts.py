@@ -12,7 +12,11 @@ from rlipv2.checkpoints.folder import without_downloads
 
 CONF = Path(__file__).parents[2] / "conf"
 PARSEDA, PARSED, TAGGER = "rlipv2_parseda", "rlipv2_parsed", "rlipv2_tagger"
-LATE = ["fusion=late", "model.detector.relation_decoder.query=vanilla"]
+LATE = [
+    "fusion=late",
+    "model.detector.relation_decoder.query=vanilla",
+    "++model.detector.queries.relation_position=false",
+]
 
 # Counted on the official models with 200 queries: model, backbone, parameters, those of them with requires_grad.
 # The official box heads of the relation decoder count as trainable but never get a gradient; here they are fixed.
@@ -32,7 +36,7 @@ UNUSED_TABLE = 200 * 768  # of a tagger: its learned queries, which nothing read
 
 def built(*overrides):
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose("train", overrides=list(overrides))
+        config = compose("train", overrides=["num_pairs=100", *overrides])
     tree = without_downloads(OmegaConf.to_container(config.model.detector, resolve=True))
     with torch.device("meta"):
         return build_detector(tree)

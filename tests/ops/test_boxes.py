@@ -86,3 +86,10 @@ def test_boxes_are_clipped_and_empty_ones_go_with_their_relations():
 def test_clipping_no_boxes_gives_no_boxes():
     clipped, left, kept = clip_boxes(torch.zeros(0, 4), torch.zeros(0, 3, dtype=torch.int64), height=50, width=100)
     assert (clipped.shape, left.shape, kept.shape) == ((0, 4), (0, 3), (0,))
+
+
+def test_relations_without_object_stay_with_their_subject():
+    boxes = torch.tensor([[5.0, 5, 5, 9], [-3, -2, 10, 10], [8, 8, 12, 12]])
+    relations = torch.tensor([[0, -1, 7], [2, -1, 8], [2, 0, 9], [1, 2, 10]])
+    _, left, _ = clip_boxes(boxes, relations, height=50, width=100)
+    assert left.tolist() == [[1, -1, 8], [0, 1, 10]]

@@ -151,3 +151,19 @@ def test_broken_json_and_missing_files_name_the_path(tmp_path):
         vocabularies.load(tmp_path / "cut.json")
     with pytest.raises(VocabularyError, match="no such file"):
         vocabularies.load(tmp_path / "nothing.json")
+
+
+def test_objects365_has_its_classes_with_corrected_names_and_those_of_the_files():
+    objects = vocabularies.load("objects365")
+    assert len(objects) == 365
+    assert objects.category_ids.tolist() == list(range(1, 366))
+    assert (objects.names[0], objects.names[-1]) == ("person", objects.raw_names[-1].strip().lower())
+    row = objects.names.index("monitor/tv")
+    assert objects.raw_names[row] == "Moniter/TV"
+    assert objects.rows[row + 1] == row
+
+
+def test_coco_and_objects365_share_names():
+    coco, objects = vocabularies.load("coco"), vocabularies.load("objects365")
+    assert coco.raw_names == coco.names
+    assert len(set(coco.names) & set(objects.names)) == 69

@@ -66,7 +66,8 @@ def convert_state(
     Box heads that the official modules share are taken from the top-level entries; where a file's
     aliases differ from them, that is reported as a mismatch. Keys that start with one of `unused` are left out.
     """
-    report, state = ConversionReport(), {}
+    report = ConversionReport()
+    state: dict[str, Tensor] = {}
     blocks: dict[Place, dict[int, Tensor]] = {}
     for key, tensor in official.items():
         if IGNORED.fullmatch(key):

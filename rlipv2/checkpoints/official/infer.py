@@ -3,13 +3,13 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor
 
 from rlipv2.checkpoints.official.keys import BACKBONE
-from rlipv2.layers.swin import SIZES
 
+_SWINS = {96: "swin_tiny", 192: "swin_large"}  # by width; the name decides on the drop path where no flag does
 _QUERIES = {
     "parseda": "rlipv2.models.queries.AnchorQueries",
     "parsed": "rlipv2.models.queries.LearnedQueries",
@@ -41,7 +41,7 @@ class _Flags:
     assumed: list[str] = field(default_factory=list)
 
     # What main.py uses where a script does not give the flag.
-    DEFAULTS = {
+    DEFAULTS: ClassVar[dict[str, Any]] = {
         "gating_mechanism": "GLIP",
         "verb_query_tgt_type": "vanilla",
         "dropout": 0.1,
@@ -144,7 +144,9 @@ def _infer(official: Mapping[str, Tensor], args: Mapping[str, Any]) -> Inferred:
             "dropout": common["dropout"],
         }
     if family == "parsed" and resnet:
-        flags.assumed = [f"{text}; the run on VG alone used XGating" if "gating" in text else text for text in flags.assumed]
+        flags.assumed = [
+            f"{text}; the run on VG alone used XGating" if "gating" in text else text for text in flags.assumed
+        ]
     unused = ["query_embed.weight"] if family == "tagger" else []
     if query == "vanilla":  # ParSeDA builds it all the same
         unused.append("transformer.verb_tgt_generator.")
@@ -224,11 +226,8 @@ def _swin(official: Mapping[str, Tensor], args: Mapping[str, Any]) -> dict[str, 
         "window_size": (math.isqrt(tables[0][0]) + 1) // 2,
     }
     rate = {"drop_path_rate": float(args["drop_path_rate"])} if "drop_path_rate" in args else {}
-    target = {"_target_": "rlipv2.layers.swin.SwinBackbone"}
-    for name, sizes in SIZES.items():
-        if found["window_size"] == 7 and all(found[key] == sizes[key] for key in ("embed_dim", "depths", "num_heads")):
-            return target | {"name": name} | rate
-    return target | {"name": "swin_tiny", "options": found} | rate
+    name = _SWINS.get(found["embed_dim"], "swin_tiny")
+    return {"_target_": "rlipv2.layers.swin.SwinBackbone", "name": name, "options": found} | rate
 
 
 def _text_encoder(official: Mapping[str, Tensor]) -> dict[str, Any]:

@@ -179,7 +179,8 @@ class _Parser:
         if not isinstance(entries, list):
             fail("structure", "relations", entries, "missing or not a list", "write [] where an image has none")
             return
-        count = len(objects) if isinstance(objects, list) else 0
+        # without a list of objects, which is a problem of its own, positions mean nothing
+        count = len(objects) if isinstance(objects, list) else None
         for row, entry in enumerate(entries):
             where = f"relations[{row}]"
             if not isinstance(entry, dict) or not {"subject", "name", "object"} <= entry.keys():
@@ -188,10 +189,12 @@ class _Parser:
             self.count_keys("relation", entry)
             self._check_name("relations", f"{where}.name", entry["name"], self.listed_relations, fail)
             for end in ("subject", "object"):
-                if type(entry[end]) is not int or not 0 <= entry[end] < count:
+                wrong = None
+                if type(entry[end]) is not int:
+                    wrong = "not an integer"
+                elif count is not None and not 0 <= entry[end] < count:
                     wrong = f"the image has {count} objects"
-                    if type(entry[end]) is not int:
-                        wrong = "not an integer"
+                if wrong is not None:
                     todo = f"expected the position of the {end} in the objects of this image, counted from 0"
                     fail("relation", f"{where}.{end}", entry[end], wrong, todo)
             yield entry["subject"], entry["object"], entry["name"]

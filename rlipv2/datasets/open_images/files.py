@@ -12,8 +12,8 @@ Kind = Literal["vrd", "rlipv2"]
 Annotations = Literal["auto", "vrd", "rlipv2"]
 
 FOLDER = "open_image_v6"
-OTHER_FOLDERS = ("open-imagev6", "open_images_v6")
-README = "data/open_images/README.md"
+OTHER_FOLDERS = ("open_images", "open-imagev6")
+README = "data/open_image_v6/README.md"
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 # in the order in which annotations="auto" looks for them
 ANNOTATION_FILES: dict[Kind, dict[Split, str]] = {

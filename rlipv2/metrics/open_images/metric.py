@@ -50,7 +50,10 @@ _LITERATURE = {
 }
 
 
-class OpenImagesSGG(MatchingMetric[OpenImagesMatches]):
+Results = tuple[OfficialResult, LiteratureResult]
+
+
+class OpenImagesSGG(MatchingMetric[OpenImagesMatches, Results]):
     """The Open Images scene-graph figures of RLIPv2 and those of the literature, on the same predictions.
 
     The two protocols must not be mixed in a table: one averages over triplet classes, the other over
@@ -111,7 +114,7 @@ class OpenImagesSGG(MatchingMetric[OpenImagesMatches]):
         **kwargs: Any,
     ) -> None:
         super().__init__(num_objects, num_relations, **kwargs)
-        self.classes = TripletClasses(triplets, num_objects, num_relations)
+        self.table = TripletClasses(triplets, num_objects, num_relations)
         self.rules = OpenImagesProtocol(
             nms=nms,
             nms_threshold=nms_threshold,
@@ -126,33 +129,35 @@ class OpenImagesSGG(MatchingMetric[OpenImagesMatches]):
     ) -> OpenImagesMatches:
         """Ranks and matches a batch by both protocols."""
         official, literature = self.ranked(predictions, _candidates)
-        return match_images(official, literature, truth, self.classes, self.rules, indices=indices)
+        return match_images(official, literature, truth, self.table, self.rules, indices=indices)
 
-    def compute(self) -> dict[str, Float[Tensor, ""]]:
-        """The figures over all images so far, on all processes."""
-        official, literature = self._results()
+    def summarise(self, matches: OpenImagesMatches) -> Results:
+        """The figures of both protocols."""
+        return (
+            summarise_official(matches, len(self.table), self.rules),
+            summarise_literature(matches, self.table, self.num_relations),
+        )
+
+    def values(self, result: Results) -> dict[str, float]:
+        """All means under the names of this class."""
+        official, literature = result
         values = {_OFFICIAL[name]: value for name, value in official.values().items()}
-        values |= {_LITERATURE[name]: value for name, value in literature.values().items()}
-        return {key: torch.tensor(value, dtype=torch.float64, device=self.device) for key, value in values.items()}
+        return values | {_LITERATURE[name]: value for name, value in literature.values().items()}
 
     def per_class(self) -> dict[str, Shaped[np.ndarray, "..."]]:
         """Arrays over the triplet classes (`rlipv2/...`, rows of `triplets`) and over the relations (`pysgg/...`).
 
-        Call it on all processes together, as `compute`.
+        Runs `compute` first and therefore on all processes together.
         """
-        official, literature = self._results()
-        return per_class_arrays({"rlipv2": official}, literature, self.classes)
+        official, literature = self.result()
+        return per_class_arrays({"rlipv2": official}, literature, self.table)
 
     def counts(self) -> dict[str, int]:
-        """Official true positives and detections at K = 100; call it on all processes together."""
-        return self._results()[0].counts()
+        """Official true positives and detections at K = 100.
 
-    def _results(self) -> tuple[OfficialResult, LiteratureResult]:
-        matches = self.matches()
-        return (
-            summarise_official(matches, len(self.classes), self.rules),
-            summarise_literature(matches, self.classes, self.num_relations),
-        )
+        Runs `compute` first and therefore on all processes together.
+        """
+        return self.result()[0].counts()
 
 
 def _candidates(pairs: PairArrays, scores: Float[Tensor, "b q r"]) -> tuple[Detections, Detections]:

@@ -5,8 +5,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, Shaped
-from torch import Tensor
+from jaxtyping import Int, Shaped
 
 from rlipv2.metrics.functional import GroundTruth
 from rlipv2.metrics.matching import MatchingMetric, best_of_tensor
@@ -15,7 +14,7 @@ from rlipv2.metrics.triplets.protocol import TripletMatches, TripletProtocol, Tr
 from rlipv2.structures import PairPredictions
 
 
-class TripletMAP(MatchingMetric[TripletMatches]):
+class TripletMAP(MatchingMetric[TripletMatches, TripletResult]):
     """Mean average precision per triplet class and per relation, and recall among the best K of an image.
 
     A detection is correct when both labels, the relation and both boxes (overlap of at least one half) are;
@@ -66,7 +65,7 @@ class TripletMAP(MatchingMetric[TripletMatches]):
         **kwargs: Any,
     ) -> None:
         super().__init__(num_objects, num_relations, **kwargs)
-        self.classes = None if triplets is None else TripletClasses(triplets, num_objects, num_relations)
+        self.table = None if triplets is None else TripletClasses(triplets, num_objects, num_relations)
         self.rules = TripletProtocol(
             top_k=top_k,
             recall_at=tuple(recall_at),
@@ -83,15 +82,17 @@ class TripletMAP(MatchingMetric[TripletMatches]):
         )
         return match_images(detections, truth, self.rules, indices=indices)
 
-    def compute(self) -> dict[str, Float[Tensor, ""]]:
-        """The figures over all images so far, on all processes."""
-        values = self.result().values()
-        return {key: torch.tensor(value, dtype=torch.float64, device=self.device) for key, value in values.items()}
+    def summarise(self, matches: TripletMatches) -> TripletResult:
+        """Figures per class and recall."""
+        return summarise(matches, self.num_relations, self.rules.recall_at, self.table)
+
+    def values(self, result: TripletResult) -> dict[str, float]:
+        """All means."""
+        return result.values()
 
     def per_class(self) -> dict[str, Shaped[np.ndarray, "..."]]:
-        """Arrays over triplet classes and relations, see `TripletResult.arrays`; on all processes together."""
-        return self.result().arrays()
+        """Arrays over triplet classes and relations, see `TripletResult.arrays`.
 
-    def result(self) -> TripletResult:
-        """All figures; call it on all processes together, as `compute`."""
-        return summarise(self.matches(), self.num_relations, self.rules.recall_at, self.classes)
+        Runs `compute` first and therefore on all processes together.
+        """
+        return self.result().arrays()

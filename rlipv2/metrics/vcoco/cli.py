@@ -4,6 +4,7 @@ import argparse
 import io
 import json
 import sys
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         "vcoco",
         help="V-COCO role and agent average precision",
         description="V-COCO: official role AP in both scenarios, agent AP, and the mAP of the official training log. "
-        "File layouts: rlipv2/metrics/vcoco/files.py and truth.py.",
+        "File layouts: rlipv2/metrics/vcoco/files.py and arrays.py.",
     )
     vcoco.set_defaults(run=run)
     vcoco.add_argument("--predictions", type=Path, required=True, metavar="FILE.npz")
@@ -49,9 +50,9 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     vcoco.add_argument(
         "--validity",
         default="none",
-        metavar="none|trainval|FILE.npy",
-        help="mask of (verb, object): none (scores as they are), the pairs that occur in trainval, or a file such as "
-        "the official corre_vcoco.npy (default: none)",
+        metavar="none|trainval|dataset|FILE.npy",
+        help="mask of (verb, object): none (scores as they are), the pairs that occur in trainval, that of the dataset "
+        "folder, or a file such as the official corre_vcoco.npy (default: none)",
     )
     add_rules(vcoco)
 
@@ -125,7 +126,7 @@ def read_labels(path: Path, validity: str, rules: VCOCOProtocol) -> Labels:
     )
     num_objects = len(category_ids) + 1
     try:
-        mask = validity_matrix(read_validity(validity), len(table.verbs), num_objects)
+        mask = validity_matrix(read_validity(validity, arguments), len(table.verbs), num_objects)
     except ValueError as error:
         raise EvaluationFileError(f"{validity}: {error}") from error
     return Labels(path, truth, table, num_objects, mask)
@@ -147,12 +148,16 @@ def read_folder(path: Path) -> dict[str, Any]:
         raise EvaluationFileError(str(error)) from error
 
 
-def read_validity(source: str) -> np.ndarray | None:
-    """The mask that `--validity` names.
+def read_validity(source: str, arguments: Mapping[str, Any]) -> np.ndarray | None:
+    """The mask that `--validity` names; `arguments` are those of the metric.
 
     Raises:
-        EvaluationFileError: the file cannot be read.
+        EvaluationFileError: the file cannot be read, or there is no dataset folder.
     """
+    if source == "dataset":
+        if "validity" not in arguments:
+            raise EvaluationFileError("--validity dataset: needs the folder of V-COCO as --ground-truth")
+        return arguments["validity"]
     if source == "none":
         return None
     if source == "trainval":
@@ -163,5 +168,5 @@ def read_validity(source: str) -> np.ndarray | None:
         return np.load(source, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise EvaluationFileError(
-            f"{source}: cannot be read as an array ({error}); give none, trainval or an .npy file of verbs x objects"
+            f"{source}: cannot be read as array ({error}); give none, trainval, dataset or an .npy of verbs x objects"
         ) from error

@@ -8,7 +8,7 @@ Predictions (.npz), n images with q pairs each, boxes x1 y1 x2 y2 in pixels of t
     obj_labels   (n, q)      object class, 0 to 79 in COCO order, 80 is "missing objects"
     verb_scores  (n, q, v)   floats, relation score times object score, before any mask
 
-Ground truth (.npz): see `rlipv2.metrics.vcoco.truth`.
+Ground truth (.npz): see `rlipv2.metrics.vcoco.arrays`.
 """
 
 from collections.abc import Iterator
@@ -22,7 +22,8 @@ from jaxtyping import Float, Int
 from rlipv2.metrics.checks import check_layout, fail, find_images, first_not_finite
 from rlipv2.metrics.files import ArrayFile, EvaluationFileError
 from rlipv2.metrics.vcoco.pairs import Pairs, mask_scores
-from rlipv2.metrics.vcoco.protocol import Matches, VCOCOProtocol, VCOCOResult, match_images, summarise
+from rlipv2.metrics.vcoco.protocol import Matches, VCOCOProtocol, match_images
+from rlipv2.metrics.vcoco.result import VCOCOResult, summarise
 from rlipv2.metrics.vcoco.tables import VerbTable
 from rlipv2.metrics.vcoco.truth import VCOCOGroundTruth
 

@@ -11,7 +11,8 @@ from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
 from rlipv2.metrics.vcoco.pairs import Pairs, mask_scores, validity_matrix
-from rlipv2.metrics.vcoco.protocol import Matches, VCOCOProtocol, VCOCOResult, match_images, summarise
+from rlipv2.metrics.vcoco.protocol import Matches, VCOCOProtocol, match_images
+from rlipv2.metrics.vcoco.result import VCOCOResult, summarise
 from rlipv2.metrics.vcoco.tables import CATEGORY_IDS, VCOCO_ACTIONS, VCOCO_VERBS, Actions, VerbTable
 from rlipv2.metrics.vcoco.truth import BoxConvention, VCOCOGroundTruth
 from rlipv2.structures import Annotation, PairPredictions
@@ -33,12 +34,12 @@ class VCOCORoleAP(Metric):
     images that `update` was given are evaluated.
 
     Args:
-        ground_truth: arrays of all images, listed in `rlipv2.metrics.vcoco.truth`; nothing but the image id
+        ground_truth: arrays of all images, listed in `rlipv2.metrics.vcoco.arrays`; nothing but the image id
             is read of annotations.
         actions: (action, roles besides the agent), columns of the ground truth; by default the 26 of V-COCO.
         verbs: names of the score columns, `<action>_<role>` or `<action>`; by default the 29 of V-COCO.
         category_ids: COCO category of each object label; the label after the last is "missing objects".
-        validity: (verbs, objects) mask of zeros and ones that scores are multiplied with (official: corre_vcoco.npy);
+        validity: (verbs, objects) mask that scores are multiplied with (official: corre_vcoco.npy);
             None for none.
         person: object label of persons.
         unannotated: see `VCOCOProtocol`, as all that follow.

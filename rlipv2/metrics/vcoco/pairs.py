@@ -34,12 +34,13 @@ def validity_matrix(validity: np.ndarray | None, num_verbs: int, num_objects: in
     """A checked mask with the column of ones for "missing objects" that the official code appends.
 
     Args:
-        validity: 1 where a verb goes with an object, with or without a last column for "missing objects"; or None.
+        validity: 1 where a verb goes with an object, else 0, with or without a last column for "missing objects"; or
+            None. Other numbers weight the scores, as in the official code.
         num_verbs: rows it must have.
         num_objects: object classes, "missing objects" included.
 
     Raises:
-        ValueError: another shape, or other numbers than 0 and 1.
+        ValueError: another shape, or negative numbers.
     """
     if validity is None:
         return None
@@ -48,8 +49,8 @@ def validity_matrix(validity: np.ndarray | None, num_verbs: int, num_objects: in
         raise ValueError(
             f"validity: shape {validity.shape}; expected ({num_verbs}, {num_objects - 1}), verbs x objects"
         )
-    if not np.isin(validity, (0, 1)).all():
-        raise ValueError("validity: expected zeros and ones only")
+    if validity.dtype.kind not in "biuf" or not np.isfinite(validity).all() or (validity < 0).any():
+        raise ValueError("validity: expected finite numbers from 0, usually zeros and ones")
     matrix = np.ones((num_verbs, num_objects), np.float32)
     matrix[:, : num_objects - 1] = validity[:, : num_objects - 1]
     return matrix

@@ -7,7 +7,8 @@ from typing import Any, Literal
 import numpy as np
 
 from rlipv2.metrics.figures import ClassFigures
-from rlipv2.metrics.vcoco.protocol import VCOCOProtocol, VCOCOResult
+from rlipv2.metrics.vcoco.protocol import VCOCOProtocol
+from rlipv2.metrics.vcoco.result import VCOCOResult
 
 ProtocolName = Literal["role", "in_training"]
 PROTOCOLS: dict[ProtocolName, str] = {
