@@ -3,7 +3,7 @@
 import dataclasses
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import ClassVar, Self
+from typing import ClassVar, TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -62,6 +62,9 @@ def class_figures(
     return ClassFigures(ap, max_recall, num_detections, num_true_positives)
 
 
+Rows = TypeVar("Rows", bound="FlatMatches")
+
+
 @dataclass(frozen=True)
 class FlatMatches:
     """What is left of images after matching: flat rows, image by image, and how many of them each image owns.
@@ -76,13 +79,13 @@ class FlatMatches:
     OWNERS: ClassVar[dict[str, int]] = {}
 
     @classmethod
-    def concatenate(cls, parts: list[Self]) -> Self:
+    def concatenate(cls: type[Rows], parts: list[Rows]) -> Rows:
         """All images of `parts` one after the other; `parts` must not be empty."""
         return cls(
             **{f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in dataclasses.fields(cls)}
         )
 
-    def unique(self) -> Self:
+    def unique(self: Rows) -> Rows:
         """Every image once, its first occurrence, in order of dataset indices.
 
         Results then depend neither on the number of processes nor on the order of images; what a

@@ -371,8 +371,9 @@ def average_precision(
         num_labelled: labelled pairs of the class, at least 1.
         levels: see `recall_levels`; None gives the area under the monotone envelope.
 
-    >>> average_precision(np.array([True, False, True]), 2, recall_levels("decimal"))  # 6 levels at 1, 5 at 2/3
-    0.8484848484848485
+    >>> value = average_precision(np.array([True, False, True]), 2, recall_levels("decimal"))
+    >>> round(value, 6)  # 6 levels at 1, 5 at 2/3
+    0.848485
     """
     ranks = np.flatnonzero(positive)
     hits = np.arange(1, len(ranks) + 1)

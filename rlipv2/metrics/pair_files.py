@@ -12,7 +12,7 @@ Arrays (.npz), n images with q pairs each, boxes x1 y1 x2 y2 in pixels of the st
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn, Self
+from typing import NoReturn, TypeVar
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -20,6 +20,8 @@ from jaxtyping import Float, Int
 from rlipv2.metrics.checks import check_layout, fail, find_images, first_not_finite
 from rlipv2.metrics.files import ArrayFile, EvaluationFileError
 from rlipv2.metrics.pairs import MAX_LABEL, PairArrays
+
+File = TypeVar("File", bound="PairPredictionFile")
 
 
 class PairPredictionFile:
@@ -61,7 +63,7 @@ class PairPredictionFile:
             self._file.close()
             raise
 
-    def __enter__(self) -> Self:
+    def __enter__(self: File) -> File:
         return self
 
     def __exit__(self, *_: object) -> None:

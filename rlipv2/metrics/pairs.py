@@ -5,8 +5,9 @@ What scene-graph metrics share: `open_images` and `triplets`. NumPy only. Letter
 """
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -17,10 +18,8 @@ MAX_LABEL = 2**20 - 1
 """The largest object or relation number: three of them fit into one integer."""
 
 
-class Best(Protocol):
-    """Finds the k largest values of each row, on whatever device they are; see `best_of_array`."""
-
-    def __call__(self, values: Any, k: int) -> tuple[Int[np.ndarray, "n k"], Float[np.ndarray, "n k"]]: ...  # noqa: D102
+Best = Callable[[Any, int], tuple[np.ndarray, np.ndarray]]
+"""Finds the k largest values of each row, on whatever device they are; see `best_of_array`."""
 
 
 def best_of_array(values: Float[np.ndarray, "n m"], k: int) -> tuple[Int[np.ndarray, "n k"], Float[np.ndarray, "n k"]]:

@@ -1,11 +1,13 @@
 """`from_pretrained` and `save_pretrained` of networks that are kept as weight folders."""
 
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, TypeVar, cast
 
 from huggingface_hub import ModelHubMixin
 
 from rlipv2.structures import LabelSpace
+
+T = TypeVar("T", bound="Pretrained")  # in place of Self, which beartype knows in decorated classes only
 
 
 class Pretrained(ModelHubMixin, library_name="rlipv2"):
@@ -29,7 +31,7 @@ class Pretrained(ModelHubMixin, library_name="rlipv2"):
 
     @classmethod
     def from_pretrained(
-        cls,
+        cls: type[T],
         pretrained_model_name_or_path: str | Path,
         *,
         force_download: bool = False,
@@ -38,7 +40,7 @@ class Pretrained(ModelHubMixin, library_name="rlipv2"):
         local_files_only: bool = False,
         revision: str | None = None,
         **model_kwargs: Any,
-    ) -> Self:
+    ) -> T:
         """A network in eval mode from a weight folder or a repository of the Hugging Face Hub.
 
         The arguments are those of `huggingface_hub.ModelHubMixin.from_pretrained`; `model_kwargs`

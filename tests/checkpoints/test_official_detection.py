@@ -5,8 +5,10 @@ import logging
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 
-from rlipv2.checkpoints import load_weights, read_state, save_weights
+import train
+from rlipv2.checkpoints import load_weights, read_state, save_partial_weights, save_weights
 from rlipv2.checkpoints.__main__ import main
 from rlipv2.checkpoints.official import convert_backbone, convert_detection, convert_file, family_of
 from rlipv2.tasks.initial_weights import initialize
@@ -273,3 +275,17 @@ def test_families_are_told_apart_by_their_tensors():
     assert family_of(officially_converted(detector("dab"), "dab")) == "detection"
     assert family_of(swin_classifier()) == "backbone"
     assert convert_backbone(swin_classifier())[2] == "Swin classifier"
+
+
+def test_parts_that_a_partial_folder_lacks_still_fetch_their_weights(tmp_path):
+    save_partial_weights({"backbone.body.x": torch.ones(1)}, tmp_path, source="a.pth", kind="Swin classifier")
+    tree = OmegaConf.create(
+        {
+            "backbone": {"_target_": "rlipv2.layers.swin.SwinBackbone", "pretrained": "some/swin"},
+            "text_encoder": {"_target_": "rlipv2.layers.text_encoder.TextEncoder", "pretrained": "roberta-base"},
+        }
+    )
+    started = train.initialized_from(str(tmp_path), tree)
+    assert (started["backbone"]["pretrained"], started["text_encoder"]["pretrained"]) == (None, "roberta-base")
+    resumed = train.initialized_from(str(tmp_path), tree, resumed=True)
+    assert (resumed["backbone"]["pretrained"], resumed["text_encoder"]["pretrained"]) == (None, None)

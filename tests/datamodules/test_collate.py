@@ -115,3 +115,42 @@ def test_samples_of_two_label_spaces_are_refused():
     other = dataclasses.replace(make_sample(8, 8), label_space=LabelSpace(objects=("a",), relations=("b",)))
     with pytest.raises(ValueError, match="2 different label spaces"):
         collate([(0, make_sample(8, 8)), (1, other)])
+
+
+def test_a_rule_may_choose_the_label_space_that_targets_count_in():
+    space = LabelSpace(objects=("cup", "dog", "person", "kite"), relations=("see", "hold"))
+    batch = collate([(0, make_sample(20, 40))], choose_labels=lambda samples: space)
+    assert batch.label_space == space
+    assert batch.targets[0].subject_labels.tolist() == [2]
+    assert batch.targets[0].object_labels.tolist() == [1]
+    assert batch.targets[0].relations.tolist() == [[1, 0]]
+
+
+def test_evaluation_annotations_count_in_the_chosen_label_space():
+    space = LabelSpace(objects=("dog", "person"), relations=("see",))
+    batch = collate([(0, make_sample(20, 40))], boxes_in="original", choose_labels=lambda samples: space)
+    assert batch.annotations[0].labels.tolist() == [1, 0]
+    assert batch.annotations[0].relations.tolist() == [[0, 1, 0]]
+
+
+def test_a_label_that_the_chosen_label_space_lacks_is_refused():
+    space = LabelSpace(objects=("dog",), relations=("see",))
+    with pytest.raises(KeyError, match=r"image 3 \(a.jpg\): a label is not among the 1 objects"):
+        collate([(0, make_sample(20, 40))], choose_labels=lambda samples: space)
+
+
+def test_another_target_is_made_of_the_relabelled_sample():
+    seen = []
+
+    def make_target(sample, size):
+        seen.append((sample.label_space, size))
+        return build_target(sample.annotation, size, num_relations=3)
+
+    collate([(0, make_sample(20, 40, original=(10, 20)))], make_target=make_target)
+    collate([(0, make_sample(20, 40, original=(10, 20)))], make_target=make_target, boxes_in="original")
+    assert seen == [(LABEL_SPACE, (20, 40)), (LABEL_SPACE, (10, 20))]
+
+
+def test_a_subject_label_for_another_target_is_refused():
+    with pytest.raises(ValueError, match="subject_label=1 belongs to the default target"):
+        collate([(0, make_sample(8, 8))], subject_label=1, make_target=lambda sample, size: None)

@@ -127,6 +127,15 @@ def test_augmentation_depends_on_seed_epoch_and_index_only():
     assert not torch.equal(dataset[3, 1][1].image, first)
 
 
+def test_draws_for_the_batch_depend_on_seed_epoch_and_index_only():
+    def draw(seed, epoch, index):
+        return TransformedDataset(Images(), add_noise, seed=seed)[index, epoch][1].draw
+
+    assert draw(1, 2, 3) == draw(1, 2, 3)
+    assert len({draw(1, 2, 3), draw(2, 2, 3), draw(1, 3, 3), draw(1, 2, 4)}) == 4
+    assert TransformedDataset(Images(), None)[3][1].draw == draw(0, 0, 3)
+
+
 def test_cached_images_are_read_once():
     images = Images()
     cached = CachedDataset(images)

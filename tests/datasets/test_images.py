@@ -134,3 +134,12 @@ def test_decompression_bombs_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20)
     with pytest.raises(ImageFileError, match="100 megapixels"):
         read_image(path)
+
+
+def test_a_png_header_whose_pixels_are_cut_off_is_named(tmp_path):
+    """Pillow decodes a PNG file to look for its EXIF orientation."""
+    path = tmp_path / "cut.png"
+    write_image(path, (48, 64))
+    path.write_bytes(path.read_bytes()[:-400])
+    with pytest.raises(ImageFileError, match=r"cut\.png: cannot be decoded"):
+        read_header(path)

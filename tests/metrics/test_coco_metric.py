@@ -82,6 +82,14 @@ def test_unknown_backend_is_refused():
         metric(case(0)[0], backend="numpy")
 
 
+def test_backends_print_and_log_nothing(caplog, capsys):
+    with caplog.at_level("INFO"):
+        for backend in BACKENDS:
+            evaluate(*case(0, images=3), backend=backend)
+    assert not caplog.records
+    assert not capsys.readouterr().out
+
+
 CATEGORIES = (1, 2, 3, 90)
 
 

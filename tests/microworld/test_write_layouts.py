@@ -12,6 +12,7 @@ from rlipv2.datasets.custom import CustomRelations
 from rlipv2.datasets.detection import COCODetection
 from rlipv2.datasets.open_images.dataset import OpenImagesSGG
 from rlipv2.datasets.scene_graphs.dataset import SceneGraphs
+from rlipv2.microworld.__main__ import WRITERS, main
 from rlipv2.microworld.instances import annotations, crowd, run_lengths
 from rlipv2.microworld.open_images import categories
 from rlipv2.microworld.spatial import spatial_relations
@@ -223,3 +224,23 @@ def test_pairs_that_do_something_have_no_spatial_relation():
     boxes = [(10, 50, 30, 80), (34, 40, 60, 84)]
     assert spatial_relations(drawn(["person", "chair"], boxes, [(0, 1, "inspect")])) == []
     assert len(spatial_relations(drawn(["person", "chair"], boxes, [(0, 1, "no_interaction")]))) == 2
+
+
+@pytest.mark.parametrize("command", sorted(WRITERS))
+def test_command_writes_and_counts(tmp_path, monkeypatch, capsys, command):
+    options = ["--num-train", "2", "--num-test", "1", "--size", "128", "128", "--workers", "1"]
+    monkeypatch.setattr("sys.argv", ["microworld", command, str(tmp_path / "w"), *options])
+    main()
+    assert read(tmp_path / "w" / "microworld.json")["settings"]["num_train"] == 2
+    if command != "hico":
+        capsys.readouterr()
+        monkeypatch.setattr("sys.argv", ["microworld", "stats", str(tmp_path / "w")])
+        main()
+        counts = read(tmp_path / "w" / "microworld.json")["test"]
+        assert [int(value) for value in capsys.readouterr().out.splitlines()[-1].split()[1:]] == list(counts.values())
+
+
+def test_counting_nothing_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["microworld", "stats", str(tmp_path / "w")])
+    with pytest.raises(SystemExit, match="no micro-world there"):
+        main()

@@ -3,6 +3,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from rlipv2.models.queries import AnchorQueries, LearnedQueries
 from rlipv2.tasks.initial_weights import cut_table, initialize
 
 
@@ -43,6 +44,19 @@ def test_longer_query_tables_are_cut_when_loading(tmp_path, how, rows):
     initialize(network, folder(tmp_path / "w", source), cut_queries=how)
     assert network.queries["content"][:, 0].tolist() == rows
     assert torch.equal(network.head.weight, source.head.weight)
+
+
+@pytest.mark.parametrize("queries", [LearnedQueries, AnchorQueries])
+@pytest.mark.parametrize(("how", "rows"), [("official", [0, 1, 2, 3]), ("halves", [0, 1, 3, 4])])
+def test_every_table_is_cut_in_its_own_way(tmp_path, how, rows, queries):
+    source, network = nn.Module(), nn.Module()
+    source.queries, network.queries = queries(3, 8), queries(2, 8)
+    initialize(network, folder(tmp_path / "w", source), cut_queries=how)
+    for name, long in source.queries.named_parameters():
+        cut = network.queries.get_parameter(name)
+        # relations have one row per pair, the linear layers none; all other tables subjects, then objects
+        expected = long[:2] if name == "relation_position" else long if "reference" in name else long[rows]
+        assert torch.equal(cut, expected), name
 
 
 def test_parts_of_training_may_be_missing(tmp_path):

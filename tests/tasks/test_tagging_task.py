@@ -17,13 +17,13 @@ def root(tmp_path_factory):
     return write_vg(tmp_path_factory.mktemp("vg"))
 
 
-def build(root, **options):
+def build(root, *, held_out=3, **options):
     pl.seed_everything(0)
     data = SceneGraphDataModule(
         root,
         pairs="tagger",
         num_pairs=5,
-        held_out=3,
+        held_out=held_out,
         texts=9,
         num_workers=0,
         batch_size=2,
@@ -49,6 +49,14 @@ def test_training_changes_what_the_tagger_uses(root):
     }
     assert {"backbone", "encoder", "queries", "entity_decoder", "relation_decoder", "head"} <= changed
     assert it.callback_metrics["train/loss"].isfinite()
+
+
+def test_without_held_out_images_training_runs_without_validation(root):
+    task, data = build(root, held_out=0)
+    it = trainer(max_steps=-1, max_epochs=1)
+    it.fit(task, datamodule=data)
+    assert it.global_step == 4
+    assert not any(name.startswith("val/") for name in it.callback_metrics)
 
 
 def test_evaluation_logs_losses_and_figures(root):

@@ -96,7 +96,7 @@ def _count(part: SplitUnderCheck, content: CustomContent) -> None:
     part.add("boxes", count=len(records.boxes), found="ok", note=_most(content.objects, records.labels))
     note = _most(content.relations, records.relations[:, 2])
     part.add("relations", count=len(records.relations), found="ok", note=note)
-    note = f"at most {per_image} in one image: num_pairs should be larger"
+    note = f"at most {per_image} in one image: num_pairs should not be smaller"
     part.add("related pairs", count=len(pairs), found="ok", note=note)
 
 

@@ -20,7 +20,7 @@ def read_instances(
 
     Categories are mapped by id, never by their position: those of Objects365 are not in order. A missing
     `iscrowd` means 0, a missing `area` width times height. The whole file is parsed at once, which takes
-    about six times its size in memory for a moment.
+    about five times its size in memory for a moment.
 
     Args:
         path: JSON with `images`, `annotations` and `categories`.
