@@ -106,3 +106,21 @@ def test_keys_of_the_parity_table_are_written_as_runs_take_them() -> None:
         # Hydra refuses `+` before a key that exists, and its absence before one that does not
         config = hydra.compose("train", ["experiment=hico_full", *(f"{key}=null" for key in keys)])
     check_config(config)
+
+
+def commands_of(document: Path) -> list[tuple[str, list[str]]]:
+    """Top configuration and overrides of every `python train.py ...` and `python evaluate.py ...` in a document."""
+    found = re.findall(r"python (train|evaluate)\.py ((?:[^`\n#|\\]|\\\n)+)", document.read_text())
+    return sorted({(name, " ".join(rest.replace("\\\n", " ").split())) for name, rest in found})
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_commands_of_documents_compose(document: Path) -> None:
+    with hydra.initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        for name, command in commands_of(document):
+            overrides = [word.strip("'\"") for word in command.split() if "=" in word]
+            if "-m" in command.split() or "--multirun" in command.split():  # the first value of each
+                overrides = [re.sub(r"=([^,\[{(]*),.*", r"=\1", word) for word in overrides]
+            overrides = [word for word in overrides if "..." not in word and not word.startswith(("sweep=", "hydra/"))]
+            if "..." not in command:  # else the experiment, which other keys belong to, is left to the reader
+                check_config(hydra.compose(name, overrides))

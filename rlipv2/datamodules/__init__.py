@@ -10,8 +10,10 @@ from rlipv2.datamodules.scene_graphs import SceneGraphDataModule
 from rlipv2.datamodules.vcoco import VCOCODataModule
 
 __all__ = [
+    "CustomDataModule",
     "DetectionDataModule",
     "HICODetDataModule",
+    "OpenImagesDataModule",
     "RelationDataModule",
     "SceneGraphDataModule",
     "VCOCODataModule",

@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 from rlipv2.datamodules.base import RelationDataModule
 from rlipv2.datasets.open_images.dataset import OpenImagesSGG
 from rlipv2.datasets.open_images.files import Annotations, find_kind, find_root
-from rlipv2.datasets.open_images.names import Objects, Texts, read_label_space
+from rlipv2.datasets.open_images.names import Objects, Spelling, read_label_space
 from rlipv2.structures import LabelSpace, Sample
 
 
@@ -28,7 +28,7 @@ class OpenImagesDataModule(RelationDataModule):
         max_skip_rate: share of the training images that may be left out (see `OpenImagesSGG`).
         rescale_boxes: fit boxes to image files of another scale (see `OpenImagesSGG`).
         label_space: "occurring" asks for the 288 objects that occur, "all" for all 601 (see `read_label_space`).
-        texts: "raw" for names as in the files, "words" for lower case and blanks.
+        spelling: "raw" for names as in the files, "words" for lower case and blanks.
         loading: arguments of `RelationDataModule`.
 
     Raises:
@@ -44,18 +44,18 @@ class OpenImagesDataModule(RelationDataModule):
         max_skip_rate: float = 0.001,
         rescale_boxes: bool = True,
         label_space: Objects = "occurring",
-        texts: Texts = "raw",
+        spelling: Spelling = "raw",
         **loading: Any,
     ) -> None:
         super().__init__(**loading)
         if label_space not in ("occurring", "all"):
             raise ValueError(f"label_space={label_space!r}: expected 'occurring' or 'all'")
-        if texts not in ("raw", "words"):
-            raise ValueError(f"texts={texts!r}: expected 'raw' or 'words'")
+        if spelling not in ("raw", "words"):
+            raise ValueError(f"spelling={spelling!r}: expected 'raw' or 'words'")
         self.root = Path(root)
         self.annotations: Annotations = annotations
         self.objects: Objects = label_space
-        self.texts: Texts = texts
+        self.spelling: Spelling = spelling
         self.rescale_boxes = rescale_boxes
         self.training_options: dict[str, Any] = {
             "max_boxes": None if num_pairs is None else 2 * num_pairs,
@@ -81,7 +81,7 @@ class OpenImagesDataModule(RelationDataModule):
     @cached_property
     def label_space(self) -> LabelSpace:
         """The words that batches count in; needs the data."""
-        return read_label_space(self.root, annotations=self.annotations, objects=self.objects, texts=self.texts)
+        return read_label_space(self.root, annotations=self.annotations, objects=self.objects, spelling=self.spelling)
 
     def metric_arguments(self) -> dict[str, Any]:
         """`triplets` (subject, relation, object) that the test split shows, and the numbers of names."""

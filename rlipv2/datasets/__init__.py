@@ -17,5 +17,6 @@ __all__ = [
     "HICODet",
     "ImageFileError",
     "OpenImagesSGG",
+    "SceneGraphs",
     "read_annotations",
 ]

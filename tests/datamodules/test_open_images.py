@@ -54,7 +54,7 @@ def test_metric_is_told_the_triplets_of_the_test_split(root):
 
 def test_all_classes_and_other_texts_can_be_asked_for(root):
     assert module(root, "test", label_space="all").label_space.objects == OPEN_IMAGES_OBJECTS
-    words = module(root, "test", texts="words")
+    words = module(root, "test", spelling="words")
     assert words.label_space.objects == ("man", "beer", "chair", "woman")
     annotations = [batch.annotations[0] for batch in words.test_dataloader()]
     assert torch.equal(annotations[0].labels, torch.tensor([0, 2, 2]))
@@ -76,7 +76,7 @@ def test_missing_data_is_told_before_anything_is_built(tmp_path):
     assert len(data.datasets["test"]) == 4
 
 
-@pytest.mark.parametrize("options", [{"label_space": "some"}, {"texts": "long"}])
+@pytest.mark.parametrize("options", [{"label_space": "some"}, {"spelling": "long"}])
 def test_unknown_choices_are_refused(options):
     with pytest.raises(ValueError, match="expected"):
         OpenImagesDataModule("somewhere", **options)

@@ -34,7 +34,7 @@ def test_label_space_is_what_occurs_in_any_split_in_file_order(folder):
 
 
 def test_texts_can_be_written_as_in_pre_training(folder):
-    space = read_label_space(folder, texts="words")
+    space = read_label_space(folder, spelling="words")
     assert (space.objects[0], space.relations[2]) == ("man", "inside of")
     sample = OpenImagesSGG(folder, "test", label_space=space)[0]
     assert sample.annotation.labels.tolist() == [0, 2, 2]
@@ -255,7 +255,7 @@ def test_options_out_of_range_are_refused(folder, options, message):
         OpenImagesSGG(folder, **options)
 
 
-@pytest.mark.parametrize("options", [{"objects": "some"}, {"texts": "long"}])
+@pytest.mark.parametrize("options", [{"objects": "some"}, {"spelling": "long"}])
 def test_unknown_label_spaces_are_refused(folder, options):
     with pytest.raises(ValueError, match="expected 'occurring' or 'all'"):
         read_label_space(folder, **options)

@@ -20,6 +20,7 @@ CONF = Path(__file__).parents[2] / "conf"
 SMALL = [
     "backbone=tiny_detection",
     "data.num_workers=0",
+    "data.batch_size=2",
     "+data.train_transform.short_sides=[64]",
     "+data.train_transform.crop_short_sides=null",
     "+data.eval_transform.short_side=64",

@@ -21,11 +21,11 @@ from rlipv2.datasets.open_images.reader import read
 from rlipv2.structures import LabelSpace, RelationRecords
 
 Objects = Literal["occurring", "all"]
-Texts = Literal["raw", "words"]
+Spelling = Literal["raw", "words"]
 
 
 def read_label_space(
-    root: str | Path, *, annotations: Annotations = "auto", objects: Objects = "occurring", texts: Texts = "raw"
+    root: str | Path, *, annotations: Annotations = "auto", objects: Objects = "occurring", spelling: Spelling = "raw"
 ) -> LabelSpace:
     """The words that labels count in, read from the files.
 
@@ -35,7 +35,7 @@ def read_label_space(
         objects: "occurring" for the classes of any box in train, val and test, in the order of `categories_dict.json`
             (official: 288; read from `OI_SGG_trainval_test_categories_dict.json` if that is there, else counted, for
             which the annotations of all splits must be there); "all" for all 601.
-        texts: "raw" for names as in the file, which published models are trained with ("Man", "inside_of"); "words"
+        spelling: "raw" for names as in the file, which published models are trained with ("Man", "inside_of"); "words"
             for lower case and blanks, as in the texts of pre-training ("man", "inside of").
 
     Raises:
@@ -43,12 +43,12 @@ def read_label_space(
         AnnotationError: a file cannot be used.
         ValueError: options that do not exist.
     """
-    if objects not in ("occurring", "all") or texts not in ("raw", "words"):
-        raise ValueError(f"objects={objects!r}, texts={texts!r}: expected 'occurring' or 'all', and 'raw' or 'words'")
+    if objects not in ("occurring", "all") or spelling not in ("raw", "words"):
+        raise ValueError(f"objects={objects!r}, spelling={spelling!r}: expected 'occurring' or 'all', and 'raw' or 'words'")
     root = find_root(root)
     categories = read_categories(root / CATEGORIES)
     names = categories.objects if objects == "all" else _occurring(root, categories, annotations)
-    if texts == "words":
+    if spelling == "words":
         return LabelSpace(tuple(map(in_words, names)), tuple(map(in_words, categories.relations)))
     return LabelSpace(names, categories.relations)
 
