@@ -13,18 +13,28 @@ from rlipv2.datamodules.collate import collate
 from rlipv2.datamodules.label_sampling import FixedLabels, LabelSampler
 from rlipv2.datamodules.tagger_pairs import tagger_target
 from rlipv2.datasets.scene_graphs.dataset import SceneGraphs, find_annotations
+from rlipv2.datasets.scene_graphs.mixture import SceneGraphMixture
+from rlipv2.datasets.scene_graphs.names import NameCounts
 from rlipv2.structures import LabelSpace, RelationBatch, Sample
+
+OWN_SETTINGS = ("root", "annotations", "image_paths", "exclude_ids")
+"""What one corpus of a mixture tells for itself; it may also set each of the shared reading options."""
 
 
 class SceneGraphDataModule(RelationDataModule):
-    """Trains on a file of scene graphs, evaluates on images that are held out of it or on a second file.
+    """Trains on one or several files of scene graphs, evaluates on images held out of them or on a second file.
 
     Every training batch has its own label space: the names of its images, extended by names drawn from the corpus
     (`LabelSampler`). Evaluation asks for the `eval_objects` and `eval_relations` most frequent names of the corpus in
     every batch, and for the other names of its images behind them (`FixedLabels`).
 
+    Several corpora are put one after the other in the given order, and every image is drawn alike. Their names are
+    counted in each corpus and added up (`SceneGraphMixture`).
+
     Args:
-        root: folder of the dataset (see `SceneGraphs`).
+        root: folder of the dataset (see `SceneGraphs`), where there is one corpus.
+        corpora: several corpora by name, in order: the settings of each, `root` and what differs from the reading
+            options below. Excludes `root`, `annotations`, `test_annotations`, `image_paths` and `exclude_ids`.
         pairs: "relations" makes targets of the related pairs (pre-training), "tagger" of related and unrelated ones
             (`tagger_target`).
         num_pairs: pairs that the model takes or predicts.
@@ -40,10 +50,11 @@ class SceneGraphDataModule(RelationDataModule):
         eval_relations: fixed relation names in evaluation: the columns of the figures.
         max_relations: see `SceneGraphs`, as all that follow.
         relation_threshold: the same.
+        pair_overlap: the same.
         relation_order: the same.
         doubled_relations: the same.
         unrelated_images: the same.
-        names: the same.
+        names: the same; of a mixture a file with the counts of all corpora, "auto" and None count them.
         image_paths: the same.
         exclude_ids: the same.
         lower_case: the same.
@@ -57,8 +68,9 @@ class SceneGraphDataModule(RelationDataModule):
 
     def __init__(
         self,
-        root: str | Path,
+        root: str | Path | None = None,
         *,
+        corpora: Mapping[str, Mapping[str, Any]] | None = None,
         pairs: Literal["relations", "tagger"] = "relations",
         num_pairs: int = 100,
         annotations: str | Path | None = None,
@@ -72,12 +84,13 @@ class SceneGraphDataModule(RelationDataModule):
         eval_relations: int = 500,
         max_relations: int | None = 200,
         relation_threshold: float = 0.2,
+        pair_overlap: bool = False,
         relation_order: Literal["file", "confidence"] = "file",
         doubled_relations: Literal["keep", "drop"] = "keep",
         unrelated_images: Literal["keep", "drop"] = "keep",
         names: str | Path | None = "auto",
         image_paths: str | Path | None = None,
-        exclude_ids: Sequence[int] = (),
+        exclude_ids: Sequence[int | str] | str | Path = (),
         lower_case: bool = False,
         max_skip_rate: float = 0.001,
         **loading: Any,
@@ -92,35 +105,62 @@ class SceneGraphDataModule(RelationDataModule):
             )
         if pairs == "tagger" and self.subject_label is not None:
             raise ValueError(f"subject_label={self.subject_label} with pairs='tagger': given pairs keep their labels")
-        self.root = Path(root)
         self.pairs, self.num_pairs = pairs, num_pairs
-        self.annotations, self.test_annotations = annotations, test_annotations
+        self.test_annotations = test_annotations
         self.held_out, self.held_out_seed = held_out, held_out_seed
         self.sampling: dict[str, Any] = {"total": texts, "object_share": object_share, "strategy": text_sampling}
         self.eval_objects, self.eval_relations = eval_objects, eval_relations
         self.reading: dict[str, Any] = {
             "max_relations": max_relations,
             "relation_threshold": relation_threshold,
+            "pair_overlap": pair_overlap,
             "relation_order": relation_order,
             "doubled_relations": doubled_relations,
             "unrelated_images": unrelated_images,
-            "image_paths": image_paths,
-            "exclude_ids": exclude_ids,
             "lower_case": lower_case,
             "max_skip_rate": max_skip_rate,
         }
         self.names = names
+        self.corpora = None if corpora is None else {name: dict(settings) for name, settings in corpora.items()}
+        self._alone: dict[str, Any] = {
+            "root": root,
+            "annotations": annotations,
+            "image_paths": image_paths,
+            "exclude_ids": exclude_ids,
+        }
+        self._check_corpora()
+
+    def _check_corpora(self) -> None:
+        """Refuses neither or both ways of naming the data, and settings that a corpus does not have."""
+        given = [name for name, value in (self._alone | {"test_annotations": self.test_annotations}).items() if value]
+        if self.corpora is None:
+            if self._alone["root"] is None:
+                raise ValueError("neither root nor corpora is given; name the folder of a dataset")
+            return
+        if given or not self.corpora:
+            raise ValueError(
+                f"corpora={[*self.corpora]} with {', '.join(given) or 'nothing in it'}: expected at least one corpus, "
+                "each with its own root, annotations, image_paths and exclude_ids"
+            )
+        allowed = {*OWN_SETTINGS, *self.reading}
+        for name, settings in self.corpora.items():
+            unknown = sorted(settings.keys() - allowed)
+            if unknown or not settings.get("root"):
+                wrong = f"no setting {unknown[0]!r} of a corpus" if unknown else "without a root"
+                raise ValueError(f"corpora.{name}: {wrong}; expected root and any of {sorted(allowed - {'root'})}")
 
     def require_data(self) -> None:
         """Finds the annotation files.
 
         Raises:
-            DatasetNotFoundError: they are not under `root`, and nothing would generate them.
+            DatasetNotFoundError: they are not under their `root`, and nothing would generate them.
         """
-        if self.prepare is None:
-            find_annotations(self.root, self.annotations)
-            if self.test_annotations is not None:
-                find_annotations(self.root, self.test_annotations)
+        if self.prepare is not None:
+            return
+        for settings in (self.corpora or {"": self._alone}).values():
+            find_annotations(settings["root"], settings.get("annotations"))
+        if self.test_annotations is not None:
+            find_annotations(self._alone["root"], self.test_annotations)
 
     def load_datasets(self, stage: str) -> Mapping[str, Dataset[Sample]]:
         """The training images for "fit", and the held-out ones, where there are some, for everything.
@@ -135,7 +175,7 @@ class SceneGraphDataModule(RelationDataModule):
             datasets |= {"val": self._evaluation_images, "test": self._evaluation_images}
         elif stage != "fit":
             raise ValueError(
-                f"{self.root}: no images to evaluate on; hold some out with data.held_out=1000, or give "
+                f"{self._described}: no images to evaluate on; hold some out with data.held_out=1000, or give "
                 "data.test_annotations (train.py: test=false leaves the test out)"
             )
         return datasets
@@ -169,9 +209,17 @@ class SceneGraphDataModule(RelationDataModule):
         return {"num_relations": len(self.label_space.relations)} if self.pairs == "tagger" else {}
 
     @cached_property
-    def corpus(self) -> SceneGraphs:
-        """The training file, held-out images included."""
-        return SceneGraphs(self.root, annotations=self.annotations, names=self.names, **self.reading)
+    def corpus(self) -> SceneGraphs | SceneGraphMixture:
+        """All training files, held-out images included."""
+        if self.corpora is None:
+            return SceneGraphs(names=self.names, **(self.reading | self._alone))
+        parts = {name: SceneGraphs(names=None, **(self.reading | settings)) for name, settings in self.corpora.items()}
+        counts = None if self.names is None or self.names == "auto" else NameCounts.read(Path(self.names))
+        return SceneGraphMixture(parts, names=counts)
+
+    @property
+    def _described(self) -> str:
+        return str(self._alone["root"]) if self.corpora is None else " + ".join(self.corpora)
 
     @cached_property
     def _fixed_labels(self) -> FixedLabels:
@@ -183,20 +231,21 @@ class SceneGraphDataModule(RelationDataModule):
 
     @cached_property
     def _held_out_rows(self) -> np.ndarray:
-        related = np.flatnonzero(np.diff(self.corpus.records.relation_ptr) > 0)
+        related = np.flatnonzero(self.corpus.related)
         if self.held_out >= max(len(related), 1):
             raise ValueError(
-                f"held_out={self.held_out}: {self.corpus.annotation_file} has {len(related)} images with relations; "
-                "some must be left for training"
+                f"held_out={self.held_out}: {self._described} has {len(related)} images with relations; some must be "
+                "left for training"
             )
         return np.random.default_rng(self.held_out_seed).permutation(related)[: self.held_out]
 
     @cached_property
-    def _training_images(self) -> SceneGraphs:
+    def _training_images(self) -> SceneGraphs | SceneGraphMixture:
         return self.corpus.select(np.setdiff1d(np.arange(len(self.corpus)), self._held_out_rows))
 
     @cached_property
-    def _evaluation_images(self) -> SceneGraphs | None:
+    def _evaluation_images(self) -> SceneGraphs | SceneGraphMixture | None:
         if self.test_annotations is not None:
-            return SceneGraphs(self.root, annotations=self.test_annotations, names=None, **self.reading)
+            own = self._alone | {"annotations": self.test_annotations}
+            return SceneGraphs(names=None, **(self.reading | own))
         return self.corpus.select(self._held_out_rows) if self.held_out else None

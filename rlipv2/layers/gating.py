@@ -92,7 +92,7 @@ class Gate(nn.Module):
         # In every checkpoint, whatever the gating uses of it.
         self.vector = nn.Parameter(torch.full((dim,), initial))
         if gating == "mbf":
-            self.fusion = MultiBranchFusion(dim, branches=16)
+            self.fusion = MultiBranchFusion(dim, branches=16, weights="xavier")
         if self.rule is not None and self.rule.narrow:
             width = dim // self.rule.narrow
             self.down, self.up = nn.Linear(dim, width), nn.Linear(width, 1 if self.rule.scalar else dim)

@@ -36,11 +36,20 @@ def box_head(hidden_dim: int, *, size_bias: float = 0.0) -> MLP:
     return head
 
 
+def at_least_float32(tensor: Tensor) -> Tensor:
+    """Half precision as float32, for what must not be rounded: positions in the image, boxes, logits.
+
+    >>> at_least_float32(torch.zeros(1, dtype=torch.bfloat16)).dtype
+    torch.float32
+    """
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+
+
 def inverse_sigmoid(probability: Tensor, eps: float = 1e-5) -> Tensor:
-    """Logit of a probability; both sides are kept at least `eps` away from 0.
+    """Logit of a probability, at least float32; both sides are kept at least `eps` away from 0.
 
     >>> inverse_sigmoid(torch.tensor([0.5]))
     tensor([0.])
     """
-    probability = probability.clamp(0, 1)
+    probability = at_least_float32(probability).clamp(0, 1)
     return torch.log(probability.clamp(min=eps) / (1 - probability).clamp(min=eps))

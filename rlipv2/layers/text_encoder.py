@@ -164,11 +164,9 @@ class LanguageLayer(nn.Module):
                 attention_probs_dropout_prob=dropout,
             )
         )
-        for name, parameter in self.layer.named_parameters():
+        for parameter in self.layer.parameters():  # biases keep the default of linear layers
             if parameter.dim() > 1:
-                nn.init.xavier_uniform_(parameter, gain=1.0)
-            elif "LayerNorm" not in name and name.startswith("attention"):
-                nn.init.zeros_(parameter)
+                nn.init.xavier_uniform_(parameter)
 
     def forward(
         self, texts: Float[Tensor, "b t c"], padding_mask: Bool[Tensor, "b t"] | None

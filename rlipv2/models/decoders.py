@@ -109,7 +109,7 @@ class ReferenceDecoder(nn.Module):
         scaled = references[:, :, None] * ratios[:, None]
         if self.positions == "anchor":
             # Official: the position comes from the anchor in the frame of the first level (docs/parity.md, Q16).
-            position = self.anchor_projection(box_position_encoding(scaled[:, :, 0], self.dim // 2))
+            position = self.anchor_projection(box_position_encoding(scaled[:, :, 0], self.dim // 2).to(states.dtype))
             if index > 0:
                 position = position * self.position_scale(states)
         updated: Tensor = self.layers[index](

@@ -1,14 +1,13 @@
 """`RelationDetector`: images and label texts -> pairs of boxes with object and relation logits."""
 
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
-from huggingface_hub import ModelHubMixin
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
 
 from rlipv2.layers.backbones import TimmBackbone
+from rlipv2.layers.swin import SwinBackbone
 from rlipv2.layers.text_encoder import TextEncoder
 from rlipv2.models.alif_encoder import ALIFEncoder
 from rlipv2.models.decoders import EntityDecoder, RelationDecoder
@@ -16,13 +15,14 @@ from rlipv2.models.denoising import DenoisingBatch, DenoisingQueries, join_queri
 from rlipv2.models.dense import DenseHeads
 from rlipv2.models.heads import TextMatchingHead
 from rlipv2.models.late_fusion import LateFusion
+from rlipv2.models.pretrained import Pretrained
 from rlipv2.models.pyramid import FeaturePyramid, PyramidProjection
 from rlipv2.models.queries import AnchorQueries, GivenPairQueries, LearnedQueries
 from rlipv2.ops.padding import normalize_images
 from rlipv2.structures import DenseOutput, LabelSpace, RelationOutput, RelationTarget, TextFeatures
 
 
-class RelationDetector(nn.Module, ModelHubMixin, library_name="rlipv2", tags=["relation-detection"]):
+class RelationDetector(nn.Module, Pretrained, tags=["relation-detection"]):
     """RLIPv2-ParSeDA or -ParSeD, as the queries and decoders say, composed from built parts; any label words.
 
     RLIPv2 (ICCV 2023), section 3. Official: models/hoi.py, RLIP_ParSeDA and RLIP_ParSeD.
@@ -39,7 +39,8 @@ class RelationDetector(nn.Module, ModelHubMixin, library_name="rlipv2", tags=["r
         text_padding_mask: `official` hides, in training only, the labels whose pooled features sum to
             0 or less from the language layers (meant to find padding; docs/parity.md, Q4); `none` hides none.
         text_per_layer: decoder layer k is classified with the texts of fusion stage k (official
-            `lang_aux_loss`, on in all recipes); false: all layers with the texts of the last stage.
+            `lang_aux_loss`, on in all recipes); false: all layers with the texts of the last stage. With more
+            stages than layers only the first, third, ... stage counts (official: `fusion_interval` 1).
         text_scale: see `TextMatchingHead`.
         late_fusion: fusion of decoded queries with the texts (RLIPv1), or null (published RLIPv2).
         denoising: extra queries in training, or null (published).
@@ -54,7 +55,7 @@ class RelationDetector(nn.Module, ModelHubMixin, library_name="rlipv2", tags=["r
     def __init__(
         self,
         *,
-        backbone: TimmBackbone,
+        backbone: TimmBackbone | SwinBackbone,
         text_encoder: TextEncoder,
         encoder: ALIFEncoder,
         queries: AnchorQueries | LearnedQueries | GivenPairQueries,
@@ -72,10 +73,11 @@ class RelationDetector(nn.Module, ModelHubMixin, library_name="rlipv2", tags=["r
         super().__init__()
         if encoder.text_dim != text_encoder.dim:
             raise ValueError(f"encoder.text_dim={encoder.text_dim}, but the text encoder gives {text_encoder.dim}")
-        if text_per_layer and encoder.num_fusions not in (0, len(entity_decoder.layers)):
+        if text_per_layer and encoder.num_fusions % len(entity_decoder.layers):
             raise ValueError(
                 f"{encoder.num_fusions} fusion stages but {len(entity_decoder.layers)} decoder layers: with "
-                "text_per_layer layer k is classified with the texts of stage k, so both numbers must agree"
+                "text_per_layer layer k is classified with the texts of stage k, so both numbers must agree (or the "
+                "first be a multiple of the second, of which every second, third, ... stage is taken)"
             )
         if len(entity_decoder.layers) != len(relation_decoder.layers):
             raise ValueError(
@@ -110,11 +112,7 @@ class RelationDetector(nn.Module, ModelHubMixin, library_name="rlipv2", tags=["r
         self.late_fusion = late_fusion
         self.denoising, self.dense = denoising, dense
         self.text_padding_mask, self.text_per_layer = text_padding_mask, text_per_layer
-        self.config: dict[str, Any] | None = None
-        self.label_space: LabelSpace | None = None
         self._text_cache: dict[LabelSpace, tuple[tuple[int, ...], TextFeatures]] = {}
-        # The mixin would write its own config.json; config.yaml of the weight folder is the only one.
-        self._hub_mixin_config = None
 
     @property
     def num_pairs(self) -> int:
@@ -174,6 +172,8 @@ class RelationDetector(nn.Module, ModelHubMixin, library_name="rlipv2", tags=["r
         texts = self.encode_texts(label_space) if isinstance(label_space, LabelSpace) else label_space
         pyramid = self.image_pyramid(images, padding_mask)
         memory, fused_texts = self.encoder(pyramid, texts.pooled, texts.padding_mask)
+        if self.text_per_layer:
+            fused_texts = fused_texts[:: max(1, len(fused_texts) // len(self.entity_decoder.layers))]
         queries = self.queries(fused_texts[-1], texts.num_objects, targets)
         extra: DenoisingBatch | None = None
         if self.training and self.denoising is not None and targets is not None:
@@ -183,7 +183,7 @@ class RelationDetector(nn.Module, ModelHubMixin, library_name="rlipv2", tags=["r
         relations = self.relation_decoder(queries, entities, memory, pyramid)
         if self.late_fusion is not None:
             entities, relations, fused_texts = self.late_fusion(
-                entities, relations, fused_texts[-1], texts, self.entity_decoder
+                entities, relations, fused_texts[-1], texts, self.entity_decoder, queries
             )
         subject_logits, object_logits, relation_logits = self.head(
             entities.subjects,
@@ -240,41 +240,3 @@ class RelationDetector(nn.Module, ModelHubMixin, library_name="rlipv2", tags=["r
         if self.training and self.dense is not None:
             dense = self.dense(pyramid, memory, texts, fused_texts[-1])
         return output.with_extras(denoising=denoising, dense=dense)
-
-    def _save_pretrained(self, save_directory: Path) -> None:
-        from rlipv2.checkpoints import save_weights  # checkpoints imports models: only here the other way round
-
-        save_weights(self, save_directory)
-
-    @classmethod
-    def from_pretrained(
-        cls,
-        pretrained_model_name_or_path: str | Path,
-        *,
-        force_download: bool = False,
-        token: str | bool | None = None,
-        cache_dir: str | Path | None = None,
-        local_files_only: bool = False,
-        revision: str | None = None,
-        **model_kwargs: Any,
-    ) -> "RelationDetector":
-        """A detector in eval mode from a weight folder or a repository of the Hugging Face Hub.
-
-        The arguments are those of `huggingface_hub.ModelHubMixin.from_pretrained`; `model_kwargs`
-        replace top-level arguments of the saved configuration, e.g. `subject_class=False`.
-
-        Raises:
-            FileNotFoundError: a file of the weight folder is missing; the message names it.
-            ValueError: tensors that do not fit the configuration.
-        """
-        from rlipv2.checkpoints import download_weights, load_weights  # see `_save_pretrained`
-
-        folder = download_weights(
-            str(pretrained_model_name_or_path),
-            force_download=force_download,
-            token=token,
-            cache_dir=cache_dir,
-            local_files_only=local_files_only,
-            revision=revision,
-        )
-        return load_weights(folder, **model_kwargs)

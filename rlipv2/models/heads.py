@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from rlipv2.layers.mlp import at_least_float32
+
 # Probability 0.01 for every label at the start; a constant of the code, not in checkpoints (docs/parity.md, Q12).
 PRIOR_LOGIT = -math.log((1 - 0.01) / 0.01)
 
@@ -39,11 +41,18 @@ class TextMatchingHead(nn.Module):
         texts: Float[Tensor, "#l b t d"],
         num_objects: int,
     ) -> tuple[Float[Tensor, "l b q o"] | None, Float[Tensor, "l b q o"], Float[Tensor, "l b q r"]]:
-        """Logits of subjects (or None), objects (`num_objects` texts, background last) and relations."""
+        """Logits of subjects (or None), objects (`num_objects` texts, background last) and relations.
+
+        They are at least float32, as the losses need.
+        """
         projected = self.projection(F.normalize(texts, dim=-1) * self.text_scale).transpose(-1, -2)
         object_texts, relation_texts = projected[..., :num_objects], projected[..., num_objects:]
         subject_logits = None
         if self.subject_class:
-            subject_logits = (subjects + self.entity_bias) @ object_texts + PRIOR_LOGIT
-        object_logits = (objects + self.entity_bias) @ object_texts + PRIOR_LOGIT
-        return subject_logits, object_logits, (relations + self.relation_bias) @ relation_texts + PRIOR_LOGIT
+            subject_logits = _match(subjects + self.entity_bias, object_texts)
+        object_logits = _match(objects + self.entity_bias, object_texts)
+        return subject_logits, object_logits, _match(relations + self.relation_bias, relation_texts)
+
+
+def _match(states: Tensor, texts: Tensor) -> Tensor:
+    return at_least_float32(states @ texts) + PRIOR_LOGIT

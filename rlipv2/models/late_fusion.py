@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from rlipv2.layers.deformable import FeedForward
 from rlipv2.models.decoders import EntityDecoder, EntityStates, refine_boxes
+from rlipv2.models.queries import PairQueries
 from rlipv2.structures import TextFeatures
 
 
@@ -23,10 +24,12 @@ class CrossModalLayer(nn.Module):
         self.dropout = dropout
         nn.init.xavier_uniform_(self.self_attention.out_proj.weight)
 
-    def forward(self, tokens: Float[Tensor, "b n d"], padding_mask: Bool[Tensor, "b n"] | None) -> Tensor:
-        """Updated tokens; those under `padding_mask` (True) are not seen."""
+    def forward(self, tokens: Float[Tensor, "b n d"], hidden: Bool[Tensor, "b n n"] | None) -> Tensor:
+        """Updated tokens; `hidden` is True where a token (row) must not see another (column)."""
         normed = self.attention_norm(tokens)
-        update, _ = self.self_attention(normed, normed, normed, key_padding_mask=padding_mask, need_weights=False)
+        if hidden is not None:
+            hidden = hidden.repeat_interleave(self.self_attention.num_heads, dim=0)
+        update, _ = self.self_attention(normed, normed, normed, attn_mask=hidden, need_weights=False)
         tokens = tokens + F.dropout(update, self.dropout, self.training)
         return tokens + self.feedforward(self.feedforward_norm(tokens))
 
@@ -46,18 +49,43 @@ class CrossModalStack(nn.Module):
         self,
         queries: Float[Tensor, "b n d"],
         texts: Float[Tensor, "b t d"],
-        text_padding: Bool[Tensor, "b t"] | None,
+        text_padding: Bool[Tensor, "b t"] | None = None,
+        query_mask: Bool[Tensor, "b n n"] | None = None,
     ) -> tuple[Float[Tensor, "l b n d"], Float[Tensor, "l b t d"]]:
-        """Queries and texts after every layer."""
-        padding = None
-        if text_padding is not None:
-            padding = torch.cat([text_padding.new_zeros(queries.shape[:2]), text_padding], dim=1)
+        """Queries and texts after every layer.
+
+        Args:
+            queries: decoded states.
+            texts: what they are matched with.
+            text_padding: True on texts that nobody sees.
+            query_mask: True where a query (row) must not see another (column); texts see what the first query sees.
+        """
+        hidden = _hidden(queries, texts, text_padding, query_mask)
         tokens, outputs = torch.cat([queries, texts], dim=1), []
         for layer in self.layers:
-            tokens = layer(tokens, padding)
+            tokens = layer(tokens, hidden)
             outputs.append(self.norm(tokens))
         stacked = torch.stack(outputs)
         return stacked[:, :, : queries.shape[1]], stacked[:, :, queries.shape[1] :]
+
+
+def _hidden(
+    queries: Tensor,
+    texts: Tensor,
+    text_padding: Bool[Tensor, "b t"] | None,
+    query_mask: Bool[Tensor, "b n n"] | None,
+) -> Bool[Tensor, "b s s"] | None:
+    """The mask of the joint sequence, None where everything is seen."""
+    if text_padding is None and query_mask is None:
+        return None
+    (batch, count), length = queries.shape[:2], queries.shape[1] + texts.shape[1]
+    hidden = torch.zeros(batch, length, length, dtype=torch.bool, device=queries.device)
+    if query_mask is not None:
+        hidden[:, :count, :count] = query_mask
+        hidden[:, count:, :count] = query_mask[:, :1]
+    if text_padding is not None:
+        hidden[:, :, count:] = text_padding[:, None]
+    return hidden
 
 
 class LateFusion(nn.Module):
@@ -65,7 +93,8 @@ class LateFusion(nn.Module):
 
     The ablation baseline of RLIPv2 (`fusion=late`): fusion layer k serves the heads of decoder layer k. The
     box heads read the fused entities too, around the references of decoder layer k. RLIP (NeurIPS 2022),
-    section 3.2. Official: models/ParSetransformer.py, ParSeDeformableTransformer, `fusion_type MDETR_attn`.
+    section 3.2. Queries that are hidden from others in the decoders (not in the official code) are hidden here too.
+    Official: models/ParSetransformer.py, ParSeDeformableTransformer, `fusion_type MDETR_attn`.
 
     Args:
         dim: width.
@@ -97,6 +126,7 @@ class LateFusion(nn.Module):
         texts: Float[Tensor, "b t d"],
         features: TextFeatures,
         decoder: EntityDecoder,
+        queries: PairQueries,
     ) -> tuple[EntityStates, Float[Tensor, "l b q d"], Float[Tensor, "l b t d"]]:
         """Entities with their boxes, relations and texts of every fusion layer.
 
@@ -106,13 +136,18 @@ class LateFusion(nn.Module):
             texts: in the width of the decoders.
             features: tells where relation texts begin and which texts are padding.
             decoder: whose box heads are applied to the fused entities.
+            queries: what was decoded, for their masks.
         """
         split, num_pairs = features.num_objects, relations.shape[2]
         masked = features.padding_mask.expand(len(texts), -1) if bool(features.padding_mask.any()) else None
-        queries = torch.cat([entities.subjects[-1], entities.objects[-1]], dim=1)
-        fused, object_texts = self.entity(queries, texts[:, :split], None if masked is None else masked[:, :split])
+        fused, object_texts = self.entity(
+            torch.cat([entities.subjects[-1], entities.objects[-1]], dim=1),
+            texts[:, :split],
+            None if masked is None else masked[:, :split],
+            queries.entity_mask,
+        )
         fused_relations, relation_texts = self.relation(
-            relations[-1], texts[:, split:], None if masked is None else masked[:, split:]
+            relations[-1], texts[:, split:], None if masked is None else masked[:, split:], queries.relation_mask
         )
         subjects, objects = fused[:, :, :num_pairs], fused[:, :, num_pairs:]
         boxes = [

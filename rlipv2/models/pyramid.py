@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from rlipv2.layers.mlp import at_least_float32
 from rlipv2.layers.position_encoding import image_position_encoding
 
 
@@ -20,7 +21,7 @@ class FeaturePyramid:
         positions: sine features plus level embedding.
         padding_mask: True on padding.
         shapes: (height, width) of every level.
-        valid_ratios: part of every level's width and height that is not padding (x, y).
+        valid_ratios: part of every level's width and height that is not padding (x, y), at least float32.
     """
 
     tokens: Float[Tensor, "b s d"]
@@ -100,16 +101,19 @@ class PyramidProjection(nn.Module):
         shapes = tuple((int(level.shape[-2]), int(level.shape[-1])) for level in levels)
         masks = [F.interpolate(padding_mask[None].float(), size=shape)[0].bool() for shape in shapes]
         positions = [
-            image_position_encoding(mask, self.dim, pixel_offset=self.position_offset).to(levels[0].dtype).flatten(1, 2)
+            image_position_encoding(mask, self.dim, pixel_offset=self.position_offset)
+            .to(self.level_embedding.dtype)
+            .flatten(1, 2)
             + self.level_embedding[index]
             for index, mask in enumerate(masks)
         ]
+        precision = at_least_float32(levels[0]).dtype
         return FeaturePyramid(
             tokens=torch.cat([level.flatten(2).transpose(1, 2) for level in levels], dim=1),
             positions=torch.cat(positions, dim=1),
             padding_mask=torch.cat([mask.flatten(1) for mask in masks], dim=1),
             shapes=shapes,
-            valid_ratios=torch.stack([_valid_ratio(mask) for mask in masks], dim=1).to(levels[0].dtype),
+            valid_ratios=torch.stack([_valid_ratio(mask) for mask in masks], dim=1).to(precision),
         )
 
 

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from rlipv2.layers.mlp import inverse_sigmoid
+from rlipv2.layers.mlp import at_least_float32, inverse_sigmoid
 from rlipv2.structures import RelationTarget
 
 
@@ -93,7 +93,7 @@ class AnchorQueries(nn.Module):
         self, texts: Float[Tensor, "b t d"], num_objects: int, targets: list[RelationTarget] | None = None
     ) -> PairQueries:
         """The same queries for every image of `texts`."""
-        boxes = self.anchors.sigmoid().expand(len(texts), -1, -1)
+        boxes = at_least_float32(self.anchors).sigmoid().expand(len(texts), -1, -1)
         return PairQueries(
             subject_references=boxes[:, : self.num_pairs],
             object_references=boxes[:, self.num_pairs :],
@@ -134,8 +134,8 @@ class LearnedQueries(nn.Module):
         batch = len(texts)
         subjects, objects = self.position.chunk(2)
         return PairQueries(
-            subject_references=self.subject_reference(subjects).sigmoid().expand(batch, -1, -1),
-            object_references=self.object_reference(objects).sigmoid().expand(batch, -1, -1),
+            subject_references=_points(self.subject_reference, subjects).expand(batch, -1, -1),
+            object_references=_points(self.object_reference, objects).expand(batch, -1, -1),
             content=self.content.expand(batch, -1, -1),
             relation_content=_sum_of_halves(self.relation_content).expand(batch, -1, -1),
             position=self.position.expand(batch, -1, -1),
@@ -172,7 +172,8 @@ class GivenPairQueries(nn.Module):
         box_noise: centres move by up to this part of half the size, sizes change by up to this part.
         label_noise: probability that a label is replaced.
         noise_labels: labels to draw replacements from: `batch` the first ones, as many as the batch has
-            images (official: the bound is read from the wrong axis; docs/parity.md), `all` every object.
+            images, if there are that many (official: the bound is read from the wrong axis; docs/parity.md),
+            `all` every object.
         entity_mask: hide rows that hold the same box and label in several pairs from each other (training
             only): `official` only when every image has exactly `num_pairs` pairs (a test over the whole
             batch; docs/parity.md), `exact` always, `none` never.
@@ -216,9 +217,10 @@ class GivenPairQueries(nn.Module):
         """Queries for the pairs `targets`; `num_objects` texts are objects, background last.
 
         Raises:
-            ValueError: no targets, or more pairs than `num_pairs`.
+            ValueError: no targets, another number of them than images, more pairs than `num_pairs`, or labels that
+                are not rows of the object texts.
         """
-        counts = self._counts(targets)
+        counts = self._counts(targets, len(texts))
         assert targets is not None
         rows = self.num_pairs if self.keep_empty else max(1, *counts)
         boxes = torch.stack(
@@ -227,21 +229,28 @@ class GivenPairQueries(nn.Module):
         labels = torch.stack(
             [torch.cat([t.subject_labels for t in targets]), torch.cat([t.object_labels for t in targets])]
         )
+        if labels.numel() and not 0 <= int(labels.min()) <= int(labels.max()) < num_objects:
+            raise ValueError(
+                f"labels of pairs range from {int(labels.min())} to {int(labels.max())}, but the label space has "
+                f"{num_objects - 1} objects: labels are rows of its objects, counted from 0"
+            )
         images = torch.repeat_interleave(torch.tensor(counts, device=texts.device))
         slots = torch.cat([torch.arange(count, device=texts.device) for count in counts])
         empty = torch.ones(len(targets), rows, dtype=torch.bool, device=texts.device)
         empty[images, slots] = False
         mask = self._same_entity(boxes, labels, images, slots, rows=rows, counts=counts) if self.training else None
         if self.training:
-            noise = self.draw_noise(boxes.shape[1], len(targets) if self.noise_labels == "batch" else num_objects - 1)
+            limit = len(targets) if self.noise_labels == "batch" else num_objects
+            noise = self.draw_noise(boxes.shape[1], min(limit, num_objects - 1))
             boxes, labels = self._shift(boxes, noise), self._replace(labels, noise)
         position = texts.new_zeros(2, len(targets), rows, self.box_projection.out_features)
         content = texts.new_zeros(position.shape)
-        position[:, images, slots] = self.box_projection(inverse_sigmoid(boxes)).to(position)
+        logits = inverse_sigmoid(boxes).to(self.box_projection.weight.dtype)
+        position[:, images, slots] = self.box_projection(logits).to(position)
         content[:, images, slots] = texts.detach()[images, labels]
         return PairQueries(
-            subject_references=self.subject_reference(position[0]).sigmoid(),
-            object_references=self.object_reference(position[1]).sigmoid(),
+            subject_references=_points(self.subject_reference, position[0]),
+            object_references=_points(self.object_reference, position[1]),
             content=torch.cat([content[0], content[1]], dim=1),
             relation_content=_sum_of_halves(self.relation_content)[:rows].expand(len(targets), -1, -1),
             position=torch.cat([position[0], position[1]], dim=1),
@@ -261,9 +270,11 @@ class GivenPairQueries(nn.Module):
             labels=torch.randint(max(1, num_labels), (2, count), device=device),
         )
 
-    def _counts(self, targets: list[RelationTarget] | None) -> list[int]:
+    def _counts(self, targets: list[RelationTarget] | None, num_images: int) -> list[int]:
         if targets is None:
             raise ValueError("the Relation Tagger labels given pairs: pass targets with boxes and labels of each image")
+        if len(targets) != num_images or not targets:
+            raise ValueError(f"{num_images} images but {len(targets)} targets: pass one target for each image")
         counts = [len(target) for target in targets]
         if max(counts) > self.num_pairs:
             raise ValueError(
@@ -300,6 +311,10 @@ def _reference_layer(dim: int) -> nn.Linear:
     nn.init.xavier_uniform_(layer.weight)
     nn.init.zeros_(layer.bias)
     return layer
+
+
+def _points(layer: nn.Module, positions: Tensor) -> Tensor:
+    return at_least_float32(layer(positions)).sigmoid()
 
 
 def _sum_of_halves(table: Float[Tensor, "2*q d"]) -> Float[Tensor, "q d"]:

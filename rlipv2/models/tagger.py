@@ -36,7 +36,12 @@ class RelationTagger(RelationDetector):
         label_space: LabelSpace | TextFeatures,
         pairs: Sequence[RelationTarget],
     ) -> list[Float[Tensor, "m r"]]:
-        """Probability of every relation for the given pairs of each image (boxes cx cy w h, 0-1)."""
+        """Probability of every relation for the given pairs of each image (boxes cx cy w h, 0-1).
+
+        Raises:
+            ValueError: another number of `pairs` than images, more pairs of an image than the tagger takes, or labels
+                that are no objects of the label space.
+        """
         output = self(images, padding_mask, label_space, list(pairs))
         scores = output.relation_logits[-1].sigmoid()
         return [scores[image, : len(target)] for image, target in enumerate(pairs)]

@@ -8,6 +8,7 @@ from torch import nn
 
 from rlipv2.layers.fusion import GatedFusion
 from rlipv2.layers.gating import Gate, Gating
+from rlipv2.layers.multi_branch import MultiBranchFusion
 
 DIM = 16
 
@@ -76,3 +77,13 @@ def test_every_gating_trains_in_the_fusion(name):
     # the vector exists in every checkpoint, also where the gate is computed from something else
     from_vector = {"glip", "vxac", "vtanh", "etanh", "stanh", "sxac", "sxacln", "sotanh"}
     assert unused == (set() if name in from_vector else {"image_gate.vector", "text_gate.vector"})
+
+
+def test_matrices_of_the_multi_branch_gate_start_by_xavier_as_officially():
+    gate, relation = Gate(64, "mbf").fusion, MultiBranchFusion(64)
+    for matrix in (gate.first.weight, gate.second.weight, gate.output_weight):
+        assert 0.95 < matrix.abs().max() / (6 / (64 + 4)) ** 0.5 <= 1
+    assert 0.95 < relation.first.weight.abs().max() * 64**0.5 <= 1
+    assert 0.95 < relation.output_weight.abs().max() * 4**0.5 <= 1
+    with pytest.raises(ValueError, match="weights='normal': expected linear or xavier"):
+        MultiBranchFusion(64, weights="normal")

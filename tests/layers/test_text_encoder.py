@@ -51,3 +51,12 @@ def test_masked_labels_are_not_attended_to():
     changed[:, 2] = torch.randn(16)
     torch.testing.assert_close(layer(texts, padding)[:, :2], layer(changed, padding)[:, :2])
     assert not torch.allclose(layer(texts, None)[:, :2], layer(changed, None)[:, :2])
+
+
+def test_language_layers_start_as_officially():
+    # Xavier matrices; all biases, of the attention too, as linear layers have them
+    for name, parameter in LanguageLayer(48, num_heads=2, feedforward_dim=96).named_parameters():
+        fans = {"intermediate": (48, 96), "output": (96, 48)}.get(name.split(".")[1], (48, 48))
+        if "LayerNorm" not in name:
+            bound = (6 / sum(fans)) ** 0.5 if parameter.dim() > 1 else fans[0] ** -0.5
+            assert 0.8 < parameter.abs().max() / bound <= 1, name

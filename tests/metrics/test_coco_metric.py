@@ -19,10 +19,11 @@ def test_figures_equal_those_of_pycocotools_used_directly(backend, seed):
     truth, detections = case(seed)
     assert truth.crowd.any()
     stats, class_ap = pycocotools_directly(truth, detections)
-    figures = evaluate(truth, detections, backend=backend)
+    figures = evaluate(truth, detections, backend=backend, per_class=True)
     assert list(figures.values) == list(FIGURES)
     np.testing.assert_allclose(list(figures.values.values()), stats, atol=1e-7)  # torchmetrics gives float32
-    np.testing.assert_allclose(figures.class_ap, class_ap, atol=1e-7)
+    assert list(figures.class_ap) == [1, 2, 3, 90]
+    np.testing.assert_allclose(list(figures.class_ap.values()), class_ap, atol=1e-7)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -117,7 +117,7 @@ def test_only_images_that_were_given_count(vcoco_dev: DevCase) -> None:
         ({"recall_levels": "decimal"}, {"in_training/map_all"}),
         ({"recall_levels": "area"}, {"in_training/map_all"}),
     ],
-    ids=str,
+    ids=lambda value: str(value) if isinstance(value, dict) else "",
 )
 def test_every_option_changes_its_figures(vcoco_few: DevCase, options: dict, changed: set[str]) -> None:
     official, other = values(vcoco_few.run()), values(vcoco_few.run(**options))

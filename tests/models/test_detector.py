@@ -125,6 +125,16 @@ def test_parts_that_do_not_fit_are_refused(changes, message):
         tiny.detector(**changes)
 
 
+def test_with_more_fusion_stages_than_layers_every_second_one_is_matched():
+    # official with `fusion_interval 1` and `lang_aux_loss`: the first, third, ... stage
+    model, seen = tiny.detector(encoder={"num_layers": 4}).eval(), {}
+    model.encoder.register_forward_hook(lambda module, inputs, output: seen.update(stages=output[1]))
+    model.head.register_forward_pre_hook(lambda module, inputs: seen.update(texts=inputs[3]))
+    model(*tiny.images(), tiny.LABELS)
+    assert len(seen["stages"]) == 4
+    assert torch.equal(seen["texts"], seen["stages"][[0, 2]])
+
+
 def test_dense_predictions_need_dense_heads(model):
     with pytest.raises(ValueError, match="no dense heads"):
         model.forward_dense(*tiny.images(), tiny.LABELS)

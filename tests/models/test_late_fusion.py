@@ -1,7 +1,11 @@
 import pytest
 import torch
 
+from rlipv2.models import RelationTagger
+from rlipv2.models.alif_encoder import ALIFEncoder
+from rlipv2.models.denoising import DenoisingQueries
 from rlipv2.models.late_fusion import LateFusion
+from rlipv2.models.queries import GivenPairQueries
 from tests.models import tiny
 
 
@@ -55,6 +59,41 @@ def test_masked_texts_are_not_seen():
     mask = torch.tensor([[False, False, False, True]])
     torch.testing.assert_close(stack(queries, texts, mask)[0], stack(queries, changed, mask)[0])
     assert not torch.allclose(stack(queries, texts, None)[0], stack(queries, changed, None)[0])
+
+
+def without_dropout(model):
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    return model
+
+
+def test_ordinary_queries_do_not_see_the_targets_of_denoising():
+    model = without_dropout(late(denoising=DenoisingQueries(32, copies=2)))
+    inputs = tiny.images()
+    first = model(*inputs, tiny.LABELS, [tiny.target(3), tiny.target(1)])
+    second = model(*inputs, tiny.LABELS, [tiny.target(2), tiny.target(4)])
+    assert first.denoising.object_logits.shape[2] == 6
+    for name in ("object_logits", "relation_logits", "subject_boxes"):
+        torch.testing.assert_close(getattr(first, name), getattr(second, name), atol=1e-4, rtol=1e-4)
+
+
+def test_empty_rows_of_a_tagger_are_not_seen():
+    parts = tiny.parsed()
+    model = RelationTagger(
+        queries=GivenPairQueries(5, 32),
+        backbone=parts.backbone,
+        text_encoder=parts.text_encoder,
+        encoder=ALIFEncoder(**tiny.ENCODER, early_fusion=False),
+        entity_decoder=parts.entity_decoder,
+        relation_decoder=parts.relation_decoder,
+        late_fusion=LateFusion(dim=32, num_layers=2, num_heads=2, feedforward_dim=32),
+    ).eval()
+    inputs, pairs = tiny.images(), [tiny.target(3), tiny.target(1)]
+    short = model.tag(*inputs, tiny.LABELS, pairs)
+    model.queries.keep_empty = True
+    for scores, full in zip(short, model.tag(*inputs, tiny.LABELS, pairs), strict=True):
+        torch.testing.assert_close(scores, full)
 
 
 def test_layers_must_agree():

@@ -103,6 +103,21 @@ def test_wrong_questions_are_refused():
         model(*tiny.images(), tiny.LABELS)
     with pytest.raises(ValueError, match=r"image 1 of the batch has 6 pairs, but this tagger takes 5"):
         model(*tiny.images(), tiny.LABELS, [tiny.target(1), tiny.target(6)])
+    with pytest.raises(ValueError, match="2 images but 1 targets: pass one target for each image"):
+        model.tag(*tiny.images(), tiny.LABELS, [tiny.target(1)])
+    with pytest.raises(ValueError, match="0 images but 0 targets"):
+        model.queries(torch.randn(0, 8, 32), 4, [])
+    for label in (-1, 4):  # 0-2 are objects, 3 is the background
+        odd = dataclasses.replace(tiny.target(1), object_labels=torch.tensor([label]))
+        with pytest.raises(ValueError, match=f"labels of pairs range from .*{label}.*3 objects"):
+            model.tag(*tiny.images(), tiny.LABELS, [odd, tiny.target(1)])
+
+
+def test_replacement_labels_of_a_large_batch_are_objects_all_the_same():
+    queries = GivenPairQueries(30, 32, label_noise=1.0)
+    texts = torch.eye(8, 32).expand(6, -1, -1)  # six images, but three objects
+    content = queries(texts, 4, [tiny.target(30) for _ in range(6)]).content
+    assert set(content.argmax(-1).flatten().tolist()) == {0, 1, 2}
 
 
 def test_a_tagger_needs_given_pairs():

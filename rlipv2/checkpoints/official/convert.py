@@ -90,6 +90,10 @@ def convert_state(
             report.renamed[key] = ", ".join(found.names)
     for whole, parts in blocks.items():
         ordered = [parts[number] for number in sorted(parts)]
+        shapes = {tuple(part.shape) for part in ordered}
+        if len(shapes) > 1 or (not whole.stacked and ordered[0].ndim <= whole.dim):
+            report.mismatched.append(f"{whole.names[0]}: its blocks have the shapes {sorted(shapes)}")
+            continue
         state[whole.names[0]] = torch.stack(ordered) if whole.stacked else torch.cat(ordered, dim=whole.dim)
     return state, report
 

@@ -44,7 +44,9 @@ def read_label_space(
         ValueError: options that do not exist.
     """
     if objects not in ("occurring", "all") or spelling not in ("raw", "words"):
-        raise ValueError(f"objects={objects!r}, spelling={spelling!r}: expected 'occurring' or 'all', and 'raw' or 'words'")
+        raise ValueError(
+            f"objects={objects!r}, spelling={spelling!r}: expected 'occurring' or 'all', and 'raw' or 'words'"
+        )
     root = find_root(root)
     categories = read_categories(root / CATEGORIES)
     names = categories.objects if objects == "all" else _occurring(root, categories, annotations)

@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -17,7 +17,14 @@ from rlipv2.datasets.errors import DatasetNotFoundError
 from rlipv2.datasets.images import read_image
 from rlipv2.datasets.scene_graphs.names import NameCounts
 from rlipv2.datasets.scene_graphs.reader import read_scene_graphs
-from rlipv2.datasets.scene_graphs.subsets import first_of_each, first_relations, missing_files
+from rlipv2.datasets.scene_graphs.subsets import (
+    excluded_images,
+    first_of_each,
+    first_relations,
+    missing_files,
+    overlapping,
+    read_ids,
+)
 from rlipv2.ops.boxes import clip_boxes
 from rlipv2.structures import Annotation, LabelSpace, RelationRecords, Sample
 
@@ -34,13 +41,18 @@ def find_annotations(root: str | Path, annotations: str | Path | None = None) ->
     """The annotation file: the given one, also relative to `root`, else the first of the usual names.
 
     Raises:
-        DatasetNotFoundError: there is none; the message shows the layout.
+        DatasetNotFoundError: there is none; the message names the file, or shows the layout of Visual Genome.
     """
     root = Path(root).expanduser()
     names = ANNOTATION_FILES if annotations is None else (annotations,)
     for path in (root / name for name in names):
         if path.is_file():
             return path
+    if annotations is not None:
+        raise DatasetNotFoundError(
+            f"{root / annotations}: scene graphs not found. Nothing is downloaded here; data/vg/README.md tells which "
+            "file is which and where its images lie"
+        )
     looked = " or ".join(str(root / name) for name in names)
     raise DatasetNotFoundError(
         f"{root}: no scene graphs. Nothing is downloaded here; looked for {looked}. The layout of Visual Genome is\n"
@@ -57,9 +69,9 @@ class SceneGraphs(Dataset[Sample]):
     of those that augmentation crops away later, and likewise of the relations that are left. Boxes are clamped to the
     image; those without area go, with their relations.
 
-    Order of the rules (official: datasets/vg.py and datasets/mixed_dataset.py): relations below the threshold go; names
-    are counted; doubled relations go, where asked for; each image is cut to `max_relations`; images without relations
-    go, where asked for.
+    Order of the rules (official: datasets/vg.py and datasets/mixed_dataset.py): relations below the threshold go; those
+    of boxes that do not overlap go, where asked for; names are counted; doubled relations go, where asked for; each
+    image is cut to `max_relations`; images without relations go, where asked for.
 
     Args:
         root: folder of the dataset, with its images; see `paths.image_files` for their names.
@@ -70,13 +82,16 @@ class SceneGraphs(Dataset[Sample]):
         transform: applied to every sample.
         relation_threshold: least confidence of a relation; relations without a confidence (human labels) always stay.
             Published: 0.2.
+        pair_overlap: keep only relations between boxes that overlap; off in every published run, and officially never
+            for Visual Genome.
         max_relations: relations of an image that count; published: 200 for Visual Genome alone and for the tagger, 100
             in mixtures (`num_pairs`); None for all.
         relation_order: which relations are the first ones: "file" as in the official code, or "confidence".
         doubled_relations: "keep" as in the official code, or "drop" all but the most confident of equal triplets.
         unrelated_images: "keep" images without relations, as officially in Visual Genome alone, or "drop" them, as in
             mixtures.
-        exclude_ids: image ids to leave out.
+        exclude_ids: images to leave out of the samples, by id or file name, or a JSON file with a list of them
+            (relative to `root`). Their names stay in the counts.
         lower_case: see `read_scene_graphs`.
         max_skip_rate: share of objects, relations and images (files that are missing) that may be left out.
 
@@ -101,11 +116,12 @@ class SceneGraphs(Dataset[Sample]):
         names: str | Path | None = "auto",
         transform: Callable[[Sample], Sample] | None = None,
         relation_threshold: float = 0.2,
+        pair_overlap: bool = False,
         max_relations: int | None = 200,
         relation_order: Literal["file", "confidence"] = "file",
         doubled_relations: Literal["keep", "drop"] = "keep",
         unrelated_images: Literal["keep", "drop"] = "keep",
-        exclude_ids: Sequence[int] = (),
+        exclude_ids: Sequence[int | str] | str | Path = (),
         lower_case: bool = False,
         max_skip_rate: int | float = 0.001,
     ) -> None:
@@ -125,6 +141,8 @@ class SceneGraphs(Dataset[Sample]):
         )
         self.counts: dict[str, int] = {"images in file": len(self.records), **self.content.skipped}
         self._keep("relations below the threshold", self.content.confidences >= relation_threshold)
+        if pair_overlap:
+            self._keep("relations of boxes apart", overlapping(self.content))
         self.names = self._names(names)
         if doubled_relations == "drop":
             self._keep("doubled relations", first_of_each(self.content))
@@ -133,9 +151,10 @@ class SceneGraphs(Dataset[Sample]):
                 "relations beyond max_relations", first_relations(self.content, max_relations, order=relation_order)
             )
         if unrelated_images == "drop":
-            self._keep_images("images without relations", np.diff(self.records.relation_ptr) > 0)
-        if exclude_ids:
-            self._keep_images("excluded images", ~np.isin(self.records.image_ids, np.asarray(exclude_ids)))
+            self._keep_images("images without relations", self.related)
+        ids = read_ids(self.root / exclude_ids) if isinstance(exclude_ids, str | Path) else exclude_ids
+        if ids:
+            self._keep_images("excluded images", ~excluded_images(self.content, ids))
         self._drop_missing_images(max_skip_rate)
         self.counts |= {
             "images": len(self),
@@ -151,6 +170,11 @@ class SceneGraphs(Dataset[Sample]):
     def records(self) -> RelationRecords:
         """Boxes and relations; labels are rows of `content.objects` and `content.relations`."""
         return self.content.records
+
+    @property
+    def related(self) -> Bool[np.ndarray, " i"]:
+        """True for images with relations."""
+        return np.diff(self.records.relation_ptr) > 0
 
     def __len__(self) -> int:
         return len(self.records)

@@ -35,6 +35,17 @@ class NameCounts:
         return cls(*_by_frequency(objects, labels), *_by_frequency(relations, predicates))
 
     @classmethod
+    def sum(cls, parts: Sequence["NameCounts"]) -> "NameCounts":
+        """The counts of several corpora added; names of equal count stay in the order of the parts.
+
+        Official: datasets/mixed_dataset.py, fuse_multi_keep_names_freq.
+        """
+        return cls(
+            *_added([(part.objects, part.object_counts) for part in parts]),
+            *_added([(part.relations, part.relation_counts) for part in parts]),
+        )
+
+    @classmethod
     def read(cls, path: Path) -> "NameCounts":
         """Reads a `keep_names_freq` file, in the order of its lists (the official sampler draws in that order).
 
@@ -66,6 +77,18 @@ class NameCounts:
 def _by_frequency(names: Sequence[str], rows: Int[np.ndarray, " n"]) -> tuple[tuple[str, ...], Int[np.ndarray, " c"]]:
     counts = np.bincount(rows, minlength=len(names)).astype(np.int64)
     order = np.argsort(-counts, kind="stable")[: int((counts > 0).sum())]
+    return tuple(names[row] for row in order), counts[order]
+
+
+def _added(
+    parts: Sequence[tuple[Sequence[str], Int[np.ndarray, " n"]]],
+) -> tuple[tuple[str, ...], Int[np.ndarray, " c"]]:
+    total: dict[str, int] = {}
+    for names, counts in parts:
+        for name, count in zip(names, counts.tolist(), strict=True):
+            total[name] = total.get(name, 0) + count
+    names, counts = tuple(total), np.array([*total.values()], np.int64)
+    order = np.argsort(-counts, kind="stable")
     return tuple(names[row] for row in order), counts[order]
 
 

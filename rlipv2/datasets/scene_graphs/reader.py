@@ -37,6 +37,7 @@ class SceneGraphContent:
         relations: the same for predicates.
         confidences: per relation; infinite where the file tells none (human labels).
         skipped: how many objects and relations were left out, by reason.
+        numbered: false where the file has texts as image ids.
     """
 
     records: RelationRecords
@@ -44,6 +45,7 @@ class SceneGraphContent:
     relations: tuple[str, ...]
     confidences: Float[np.ndarray, " h"]
     skipped: dict[str, int]
+    numbered: bool = True
 
     def keep_relations(self, keep: Bool[np.ndarray, " h"]) -> "SceneGraphContent":
         """The same images and boxes with only the relations where `keep` is true."""
@@ -106,8 +108,9 @@ def read_scene_graphs(
     box_ptr = before[box_rows.ptr]
     images = np.repeat(np.arange(len(content)), np.diff(relation_rows.ptr))
     local = before[joined] - box_ptr[images][:, None]
+    numbered = set(map(type, ids)) == {int}
     records = RelationRecords(
-        image_ids=np.array(ids if set(map(type, ids)) == {int} else range(len(ids)), np.int64),
+        image_ids=np.array(ids if numbered else range(len(ids)), np.int64),
         file_names=image_files(content, path, image_paths),
         sizes=np.zeros((len(content), 2), np.int64),
         boxes=np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)[kept_boxes].astype(np.float32),
@@ -116,7 +119,7 @@ def read_scene_graphs(
         relations=np.concatenate([local, relation_labels[:, None]], axis=1),
         relation_ptr=relation_rows.ptr,
     ).keep_relations(kept)
-    return SceneGraphContent(records, box_names, predicates, confidences[kept], skipped)
+    return SceneGraphContent(records, box_names, predicates, confidences[kept], skipped, numbered)
 
 
 def _columns(content: Sequence[Any], path: Path) -> tuple[list[Any], dict[str, list[Any]], dict[str, list[Any]]]:

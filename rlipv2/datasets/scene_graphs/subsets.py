@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool
 
+from rlipv2.datasets.errors import AnnotationError
+from rlipv2.datasets.files import read_json
 from rlipv2.datasets.records import relation_images
 from rlipv2.datasets.scene_graphs.reader import SceneGraphContent
 
@@ -31,6 +33,45 @@ def first_relations(content: SceneGraphContent, count: int, *, order: str = "fil
     keep = np.zeros(len(images), bool)
     keep[ranking] = position < count
     return keep
+
+
+def overlapping(content: SceneGraphContent) -> Bool[np.ndarray, " h"]:
+    """True for relations between two boxes that share some area.
+
+    Official: datasets/mixed_dataset.py, check_overlap; `overlap` of a relation, which some files tell, is not read.
+    """
+    records = content.records
+    first = records.box_ptr[:-1][relation_images(records)]
+    subjects, objects = (records.boxes[first + records.relations[:, end]].astype(np.float64) for end in (0, 1))
+    starts, ends = np.maximum(subjects[:, :2], objects[:, :2]), np.minimum(subjects[:, 2:], objects[:, 2:])
+    return np.asarray((starts < ends).all(axis=1))
+
+
+def excluded_images(content: SceneGraphContent, ids: Sequence[int | str]) -> Bool[np.ndarray, " i"]:
+    """True for the images of these ids: numbers as in the file, or names of image files ("HICO_..._00000001.jpg").
+
+    Raises:
+        ValueError: numbers, where the file has names as ids.
+    """
+    numbers = [value for value in ids if isinstance(value, int)]
+    if numbers and not content.numbered:
+        raise ValueError(f"exclude_ids holds {numbers[0]}, but image ids are names in this corpus; give file names")
+    names = {value for value in ids if isinstance(value, str)}
+    files = [name.rpartition("/")[2] in names for name in content.records.file_names] if names else False
+    return np.asarray(np.isin(content.records.image_ids, np.array(numbers, np.int64)) | np.array(files))
+
+
+def read_ids(path: Path) -> list[int | str]:
+    """A JSON list of image ids.
+
+    Raises:
+        DatasetNotFoundError: no such file.
+        AnnotationError: another content.
+    """
+    ids = read_json(path)
+    if not isinstance(ids, list) or not {type(value) for value in ids} <= {int, str}:
+        raise AnnotationError.in_file(path, "not a list of image ids", "expected numbers or file names, as [1, 2]")
+    return ids
 
 
 def missing_files(root: Path, names: Sequence[str]) -> list[str]:

@@ -49,7 +49,8 @@ def run(options: argparse.Namespace) -> None:
             file=sys.stderr,
         )
     backends: tuple[Backend, ...] = BACKENDS if options.backend == "both" else (options.backend,)
-    results = {backend: evaluate(truth, detections, backend=backend) for backend in backends}
+    per_class = options.json is not None
+    results = {backend: evaluate(truth, detections, backend=backend, per_class=per_class) for backend in backends}
     counts = {
         "images": len(truth),
         "boxes": int((~truth.crowd).sum()),

@@ -10,7 +10,7 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
-from rlipv2.metrics.coco.protocol import BACKENDS, Backend, BoxDetections, BoxTruth, COCOFigures, evaluate
+from rlipv2.metrics.coco.protocol import BACKENDS, Backend, BoxDetections, BoxTruth, evaluate
 from rlipv2.structures import Annotation, BoxPredictions
 
 
@@ -59,7 +59,6 @@ class COCODetectionAP(Metric):
         self.category_ids = np.asarray(category_ids, np.int64)
         self.truth = _truth(ground_truth)
         self._rows = {int(number): row for row, number in enumerate(self.truth.image_ids)}
-        self._figures: COCOFigures | None = None
         for name in self._STATES:
             self.add_state(name, default=[], dist_reduce_fx="cat")
         self._append_nothing()
@@ -83,7 +82,6 @@ class COCODetectionAP(Metric):
         """
         if len(predictions) != len(annotations):
             raise ValueError(f"{len(predictions)} predictions for {len(annotations)} images")
-        self._figures = None
         for prediction, annotation in zip(predictions, annotations, strict=True):
             row = self._rows.get(annotation.image_id)
             if row is None:
@@ -101,24 +99,16 @@ class COCODetectionAP(Metric):
 
     def compute(self) -> dict[str, Float[Tensor, ""]]:
         """The figures over all images so far, on all processes; NaN where nothing of that size is labelled."""
-        self._figures = evaluate(*self._gathered(), backend=self.backend)
-        return {
-            name: torch.tensor(value, dtype=torch.float64, device=self.device)
-            for name, value in self._figures.values.items()
-        }
+        values = evaluate(*self._gathered(), backend=self.backend).values
+        return {name: torch.tensor(value, dtype=torch.float64, device=self.device) for name, value in values.items()}
 
     def per_class(self) -> dict[int, float]:
-        """AP of each category id with labels or detections, NaN without labels; runs `compute` first."""
-        if self._figures is None:
-            self.compute()
-        assert self._figures is not None
-        pairs = zip(self._figures.category_ids, self._figures.class_ap, strict=True)
-        return {int(number): float(value) for number, value in pairs}
+        """AP of each category id with labels or detections on the images so far of this process, NaN without labels."""
+        return evaluate(*self._gathered(), backend=self.backend, per_class=True).class_ap
 
     def reset(self) -> None:
         """Forgets all predictions."""
         super().reset()
-        self._figures = None
         self._append_nothing()
 
     def _check(self, prediction: BoxPredictions, annotation: Annotation) -> None:

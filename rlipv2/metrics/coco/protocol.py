@@ -88,19 +88,20 @@ class COCOFigures:
 
     Attributes:
         values: the 12 figures under COCO's names, fractions between 0 and 1; NaN where nothing is labelled.
-        category_ids: classes with labels or detections, ascending.
-        class_ap: AP of each of them, NaN for a class without labels.
+        class_ap: AP by category id, for classes with labels or detections; NaN without labels. Empty if not asked for.
     """
 
     values: dict[str, float]
-    category_ids: Int[np.ndarray, " c"]
-    class_ap: Float[np.ndarray, " c"]
+    class_ap: dict[int, float]
 
 
-def evaluate(truth: BoxTruth, detections: BoxDetections, *, backend: Backend = "faster_coco_eval") -> COCOFigures:
+def evaluate(
+    truth: BoxTruth, detections: BoxDetections, *, backend: Backend = "faster_coco_eval", per_class: bool = False
+) -> COCOFigures:
     """COCO's figures with default parameters, over all images of `truth`.
 
     IoU 0.50 to 0.95 in steps of 0.05, 101 recall levels, the best 1, 10 and 100 detections per image and class.
+    `per_class` gives AP of every class too, which takes longer: torchmetrics then copies all IoUs.
 
     Raises:
         ValueError: an unknown backend.
@@ -116,7 +117,7 @@ def evaluate(truth: BoxTruth, detections: BoxDetections, *, backend: Backend = "
         iou_thresholds=IOU_THRESHOLDS,
         rec_thresholds=RECALL_THRESHOLDS,
         max_detection_thresholds=MAX_DETECTIONS,
-        extended_summary=True,
+        extended_summary=per_class,
         backend=backend,
         sync_on_compute=False,  # the arrays are those of all processes already
     )
@@ -139,9 +140,14 @@ def evaluate(truth: BoxTruth, detections: BoxDetections, *, backend: Backend = "
     with _quiet("faster_coco_eval"):
         result = metric.compute()
     values = {name: _or_nan(float(result[key])) for name, key in FIGURES.items()}
-    classes = np.union1d(truth.category_ids, detections.category_ids).astype(np.int64)
+    if not per_class:
+        return COCOFigures(values, {})
+    classes = np.union1d(truth.category_ids, detections.category_ids).tolist()
+    # there is no precision where there is no image at all
     precision = result["precision"].numpy() if "precision" in result else np.full((1, 1, len(classes), 1, 1), -1.0)
-    return COCOFigures(values, classes, _class_ap(precision))
+    # all areas, 100 detections; the mean over thresholds and recall levels
+    class_ap = precision[:, :, :, 0, -1].mean(axis=(0, 1)).tolist()
+    return COCOFigures(values, {number: _or_nan(ap) for number, ap in zip(classes, class_ap, strict=True)})
 
 
 @contextlib.contextmanager
@@ -162,11 +168,6 @@ def _per_image(arrays: dict[str, Any], ptr: Int[np.ndarray, " p"]) -> list[dict[
     return [{name: rows[image] for name, rows in parts.items()} for image in range(len(lengths))]
 
 
-def _class_ap(precision: Float[np.ndarray, "t r c a m"]) -> Float[np.ndarray, " c"]:
-    """Mean precision over thresholds and recall levels, all areas, 100 detections; -1 stands for no labels."""
-    values = precision[:, :, :, 0, -1].mean(axis=(0, 1))
-    return np.where(values > -1, values, np.nan)
-
-
 def _or_nan(value: float) -> float:
+    """The backends write -1 where nothing is labelled."""
     return float("nan") if value < 0 else value

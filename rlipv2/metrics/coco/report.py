@@ -24,11 +24,10 @@ def as_json(results: Mapping[Backend, COCOFigures], names: Mapping[int, str]) ->
 
 def _figures(result: COCOFigures, names: Mapping[int, str]) -> dict[str, Any]:
     values = {name: _or_none(value) for name, value in result.values.items()}
-    classes = zip(result.category_ids.tolist(), result.class_ap.tolist(), strict=True)
     return {
         **values,
         "coco_eval_bbox": list(values.values()),
-        "class_ap": {names.get(number, str(number)): _or_none(value) for number, value in classes},
+        "class_ap": {names.get(number, str(number)): _or_none(value) for number, value in result.class_ap.items()},
     }
 
 
