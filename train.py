@@ -16,6 +16,7 @@ from pytorch_lightning.utilities import rank_zero_info, rank_zero_only
 from rlipv2 import utils
 from rlipv2.checkpoints import read_partial
 from rlipv2.checkpoints.folder import TOKENIZER, without_downloads
+from rlipv2.checkpoints.object_detection import holds_object_detector
 
 CONFIG_PATH = str(Path(__file__).parent / "conf")
 
@@ -27,8 +28,13 @@ def initialized_from(folder: str | None, detector: DictConfig, *, resumed: bool 
     that folder, if it holds one.
     """
     tree: dict[str, Any] = OmegaConf.to_container(detector, resolve=True)  # type: ignore[assignment]
-    note = read_partial(folder) if folder and not resumed else None
-    parts = tree.keys() if note is None else set(note["parts"])
+    parts = set(tree)
+    if folder and not resumed:
+        note = read_partial(folder)
+        if note is not None:
+            parts = set(note["parts"])
+        elif holds_object_detector(folder):
+            parts -= {"text_encoder"}  # an object detector reads no texts
     tree |= {name: without_downloads(part) for name, part in tree.items() if name in parts}
     if folder and (Path(folder) / TOKENIZER).is_dir():
         tree["text_encoder"]["tokenizer"] = str(Path(folder) / TOKENIZER)
@@ -49,6 +55,13 @@ def build(config: DictConfig, checkpoint: str | None) -> tuple[pl.Trainer, pl.Li
         config.model.init = None  # the checkpoint holds all weights: the folder that the run began with may be gone
     datamodule = hydra.utils.instantiate(config.data)
     datamodule.require_data()  # before weights are downloaded
+    writers = {config.paths.detection: f"od_{config.detection_corpus}", config.paths.rlip: f"rlip_{config.corpus}"}
+    utils.require_weights(
+        config.model.init,
+        weights=config.paths.weights,
+        logs=config.paths.logs,
+        experiment=writers.get(config.model.init),
+    )
     task = hydra.utils.instantiate(config.model)
     # what a weight folder is rebuilt from
     task.detector.config = OmegaConf.to_container(config.model.detector, resolve=True)

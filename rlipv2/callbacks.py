@@ -146,6 +146,20 @@ class LoggerIds(pl.Callback):
         checkpoint["logger_ids"] = {"wandb": str(versions[0])} if versions and versions[0] else {}
 
 
+class BestCheckpoint(pl.callbacks.ModelCheckpoint):
+    """A checkpoint of the best epoch by the figure `monitor`; none at all where nothing is monitored.
+
+    Lightning's own callback would then call the newest epoch the best one.
+
+    Args:
+        monitor: a logged figure, or None.
+        options: further arguments of Lightning's callback.
+    """
+
+    def __init__(self, *, monitor: str | None, **options: Any) -> None:
+        super().__init__(monitor=monitor, save_top_k=0 if monitor is None else 1, **options)
+
+
 class WeightFolder(pl.Callback):
     """Writes the trained network as a weight folder, which `RelationDetector.from_pretrained` reads.
 

@@ -225,6 +225,40 @@ def checkpoint_to_resume(resume: str | None, ckpt_path: str | None, folder: str 
     return str(found[-1]) if found else None
 
 
+def require_weights(init: str | None, *, weights: str | Path, logs: str | Path, experiment: str | None) -> None:
+    """Checks that the initial weights are there, before anything is built or downloaded for a run.
+
+    Only what lies below `weights` is certainly a folder; another name that does not exist may be a Hub repository.
+
+    Args:
+        init: the folder, or None for none.
+        weights: where the folders of earlier stages lie.
+        logs: where the runs of all experiments lie.
+        experiment: the one that trains such weights, or None.
+
+    Raises:
+        FileNotFoundError: they are not; names the file, and what writes it.
+    """
+    if init is None or (Path(init) / "model.safetensors").is_file():
+        return
+    if not Path(init).is_dir() and Path(weights) not in Path(init).parents:
+        return
+    todo = f"convert official ones with `python -m rlipv2.checkpoints convert FILE.pth {init}`, "
+    if experiment is not None:
+        runs = sorted(
+            (Path(logs) / experiment).rglob("weights/model.safetensors"), key=lambda path: path.stat().st_mtime
+        )
+        todo += (
+            f"or take those of the newest run of {experiment}: model.init={runs[-1].parent}, "
+            if runs
+            else f"or train them with `python train.py experiment={experiment}` and give the folder `weights` of that "
+            "run as model.init, "
+        )
+    raise FileNotFoundError(
+        f"{Path(init) / 'model.safetensors'}: initial weights not found; {todo}or start without: model.init=null"
+    )
+
+
 def logger_ids(checkpoint: str | None) -> dict[str, str]:
     """Identities of the loggers of the run that wrote a checkpoint, such as {"wandb": "3k1x..."}."""
     if checkpoint is None:

@@ -36,3 +36,46 @@ def custom(tmp_path_factory):
     """Folder and figures of micro_custom, whose weights the shorter trainings start from."""
     folder = tmp_path_factory.mktemp("custom")
     return folder, trained("micro_custom", folder, "data.prepare.num_test=60")
+
+
+# a third of the images and 120 steps, none of them for the backbone alone
+SHORT = ["model.dense_steps=0", "data.prepare.num_train=320", "data.prepare.num_test=60", "trainer.max_epochs=3"]
+
+
+def test_custom(custom):
+    figures = custom[1]
+    assert figures["untrained/map_triplet"] < 0.01
+    assert figures["test/map_triplet"] > 0.1
+    assert figures["test/recall_20"] > 0.25
+    detector = RelationDetector.from_pretrained(custom[0] / "run" / "weights")
+    assert detector.label_space is not None
+    assert {"person", "bicycle"} <= set(detector.label_space.objects)
+    assert "sit on" in detector.label_space.relations
+
+
+def test_vcoco(custom, tmp_path):
+    figures = trained("micro_vcoco", tmp_path, f"model.init={custom[0] / 'run' / 'weights'}", *SHORT)
+    assert figures["test/role_ap_1"] > max(0.15, figures["untrained/role_ap_1"] + 0.02)
+    assert figures["test/agent_ap"] > max(0.15, figures["untrained/agent_ap"] + 0.02)
+    assert figures["test/role_ap_2"] >= figures["test/role_ap_1"]
+    assert {"test/in_training/map_all", "test/in_training/map_thesis"} <= figures.keys()
+
+
+def test_open_images(custom, tmp_path):
+    figures = trained("micro_oi", tmp_path, f"model.init={custom[0] / 'run' / 'weights'}", *SHORT)
+    assert figures["test/rlipv2/score_wtd"] > figures["untrained/rlipv2/score_wtd"] + 0.02
+    assert figures["test/pysgg/score_wtd"] > figures["untrained/pysgg/score_wtd"] + 0.02
+
+
+def test_object_detection(tmp_path):
+    figures = trained("micro_od", tmp_path, *SHORT[1:3], "trainer.max_epochs=7")
+    assert figures["untrained/AP50"] < 0.01
+    assert figures["test/AP50"] > 0.04
+    assert figures["test/AR100"] > 0.08
+
+
+def test_tagger(tmp_path):
+    figures = trained("micro_tagger", tmp_path, *SHORT[1:3], "model.dense_steps=80", "trainer.max_epochs=7")
+    assert figures["test/tagging_accuracy"] > 4 * figures["test/tagging_accuracy_chance"]
+    assert figures["test/tagging_map"] > 8 * figures["test/tagging_map_chance"]
+    assert figures["test/tagging_auc"] > 0.8  # 0.5 is chance

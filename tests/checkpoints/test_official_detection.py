@@ -289,3 +289,15 @@ def test_parts_that_a_partial_folder_lacks_still_fetch_their_weights(tmp_path):
     assert (started["backbone"]["pretrained"], started["text_encoder"]["pretrained"]) == (None, "roberta-base")
     resumed = train.initialized_from(str(tmp_path), tree, resumed=True)
     assert (resumed["backbone"]["pretrained"], resumed["text_encoder"]["pretrained"]) == (None, None)
+
+
+def test_our_own_object_detector_leaves_the_text_encoder_its_weights(tmp_path):
+    (tmp_path / "config.yaml").write_text("_target_: rlipv2.models.object_detector.ObjectDetector\n")
+    tree = OmegaConf.create(
+        {
+            "backbone": {"_target_": "rlipv2.layers.backbones.TimmBackbone", "pretrained": True},
+            "text_encoder": {"_target_": "rlipv2.layers.text_encoder.TextEncoder", "pretrained": "roberta-base"},
+        }
+    )
+    started = train.initialized_from(str(tmp_path), tree)
+    assert (started["backbone"]["pretrained"], started["text_encoder"]["pretrained"]) == (False, "roberta-base")

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from rlipv2.checkpoints.official import convert_checkpoint, infer_config, official_view
+from rlipv2.checkpoints.official import convert_checkpoint, infer_config, official_view, read_official
 from rlipv2.checkpoints.official.infer import infer
 from tests.checkpoints.families import PAIRS, SWIN, narrow, official_state
 
@@ -46,6 +46,35 @@ def test_a_vanilla_parseda_has_a_pair_fusion_that_nothing_reads():
     converted, report = convert_checkpoint(state, FLAGS | {"verb_query_tgt_type": "vanilla"})
     assert converted.relation_decoder.pair_fusion is None
     assert {key.rsplit(".", 3)[0] for key in report.unused} == {"transformer.verb_tgt_generator"}
+
+
+@pytest.mark.parametrize("part", ["fc_1.1.weight", "fc_3.1.bias"])
+@pytest.mark.parametrize("damage", [lambda tensor: tensor.flatten()[0], lambda tensor: torch.cat([tensor, tensor])])
+def test_blocks_that_do_not_join_are_refused(part, damage):
+    official = official_state(narrow("parseda"), "parseda")
+    key = f"transformer.verb_tgt_generator.{part}"
+    official[key] = damage(official[key])
+    with pytest.raises(ValueError, match=r"mismatched: relation_decoder.pair_fusion\.\w+.*blocks have the shapes"):
+        convert_checkpoint(official, FLAGS)
+
+
+def test_a_flag_without_a_value_is_as_good_as_none():
+    official = official_state(narrow("parsed"), "parsed")
+    inferred = infer(official, FLAGS | {"dropout": None})
+    assert inferred.config["encoder"]["dropout"] == 0.1
+    assert "dropout=0.1 (the official default; the flags in the file do not give it)" in inferred.assumed
+
+
+def test_nonsense_in_tensors_and_flags_is_refused(tmp_path):
+    official = official_state(narrow("parseda"), "parseda")
+    with pytest.raises(ValueError, match="tensors or flags of no RLIPv2 checkpoint"):
+        infer(official, {"nheads": 0})
+    official["transformer.level_embed"] = torch.tensor(1.0)
+    with pytest.raises(ValueError, match="tensors or flags of no RLIPv2 checkpoint"):
+        infer(official)
+    torch.save({"model": official, "args": ["--nheads", "8"]}, tmp_path / "odd.pth")
+    with pytest.raises(ValueError, match=r"odd.pth: args=\['--nheads', '8'\]: expected the flags"):
+        read_official(tmp_path / "odd.pth")
 
 
 def test_the_query_table_of_a_tagger_is_reported_as_unused():

@@ -18,7 +18,7 @@ def gradients(model, inputs):
 def test_recomputed_activations_give_the_same_gradients(early_fusion):
     model = tiny.detector(encoder={"early_fusion": early_fusion, "dropout": 0.3}).train()
     inputs, calls = tiny.images(), []
-    model.encoder.image_layers[0].register_forward_hook(lambda *_: calls.append(0))
+    model.encoder.image_layers[0].register_forward_pre_hook(lambda *_: calls.append(0))
     kept = gradients(model, inputs)
     assert len(calls) == 1
     model.encoder.checkpoint_activations = True

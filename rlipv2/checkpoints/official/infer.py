@@ -84,6 +84,8 @@ def infer(official: Mapping[str, Tensor], args: Mapping[str, Any] | None = None)
         return _infer(official, args or {})
     except KeyError as error:
         raise ValueError(f"{error.args[0]} is missing: not a complete RLIPv2 checkpoint") from error
+    except (IndexError, TypeError, ZeroDivisionError) as error:
+        raise ValueError(f"tensors or flags of no RLIPv2 checkpoint: {error}") from error
 
 
 def _infer(official: Mapping[str, Tensor], args: Mapping[str, Any]) -> Inferred:
@@ -92,7 +94,7 @@ def _infer(official: Mapping[str, Tensor], args: Mapping[str, Any]) -> Inferred:
     layer = f"{encoder}layers.0."
     if f"{layer}linear1.weight" not in official:
         raise ValueError(f"{layer}linear1.weight is missing: not the deformable encoder of a RLIPv2 checkpoint")
-    args = {key.lstrip("-"): value for key, value in args.items()}
+    args = {key.lstrip("-"): value for key, value in args.items() if value is not None}
     backbone = _backbone(official, args)
     resnet = "TimmBackbone" in backbone["_target_"]
     flags = _Flags(args, _published(family, resnet=resnet))

@@ -34,6 +34,8 @@ def read_official(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     state = content.get("model", content) if isinstance(content, dict) else None
     if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
         raise ValueError(f"{path}: expected a dictionary with the entry 'model' holding tensors by name")
-    args = content.get("args")
-    flags = vars(args) if isinstance(args, argparse.Namespace) else dict(args or {})
+    args = content.get("args") or {}
+    flags = vars(args) if isinstance(args, argparse.Namespace) else args
+    if not isinstance(flags, dict):
+        raise ValueError(f"{path}: args={flags!r}: expected the flags of the training run by name, or no entry 'args'")
     return {key.removeprefix("module."): value for key, value in state.items()}, flags
