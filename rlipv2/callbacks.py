@@ -4,19 +4,20 @@ import dataclasses
 import json
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from jaxtyping import Float
 from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor
 
 from rlipv2.ops.files import write_atomically
 from rlipv2.ops.nms import pairwise_nms
-from rlipv2.structures import Annotation, PairPredictions, RelationBatch, Triplets
+from rlipv2.structures import Annotation, LabelSpace, PairPredictions, RelationBatch, Triplets
 from rlipv2.visualize import annotation_triplets, contact_sheet
 
 
@@ -258,9 +259,19 @@ class PredictionSheet(pl.Callback):
         num_images: the first images of the split with enough labels.
         min_relations: labels an image needs to be shown.
         top: predictions shown per image.
+        figures: names of the figures to print above, without the name of the stage.
     """
 
-    def __init__(self, path: str | Path, *, num_images: int = 12, min_relations: int = 2, top: int = 5) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        num_images: int = 12,
+        min_relations: int = 2,
+        top: int = 5,
+        figures: Sequence[str] = ("map_full", "map_rare", "map_non_rare"),
+    ) -> None:
+        self.figures = tuple(figures)
         self.path = Path(path)
         self.num_images = num_images
         self.min_relations = min_relations
@@ -291,9 +302,7 @@ class PredictionSheet(pl.Callback):
             return
         datamodule = trainer.datamodule  # type: ignore[attr-defined]
         samples = [datamodule.datasets["test"][index] for index in self._chosen]
-        valid = torch.zeros(len(samples[0].label_space.relations), len(samples[0].label_space.objects))
-        hois = torch.from_numpy(datamodule.metric_arguments()["hois"])
-        valid[hois[:, 0], hois[:, 1]] = 1
+        valid = possible_pairs(datamodule.metric_arguments(), samples[0].label_space)
         contact_sheet(
             [sample.image for sample in samples],
             [
@@ -308,12 +317,24 @@ class PredictionSheet(pl.Callback):
         rank_zero_info(f"drawn predictions: {self.path}")
 
     def _scores(self, trainer: pl.Trainer) -> dict[str, float]:
-        names = ("map_full", "map_rare", "map_non_rare")
         files = [callback for callback in trainer.callbacks if isinstance(callback, MetricsFile)]  # type: ignore[attr-defined]
         values = {name: float(value) for name, value in trainer.callback_metrics.items()}
         for file in files:
             values |= file.values
-        return {name: value for name, value in values.items() if name.split("/")[-1] in names and name.count("/") == 1}
+        return {name: value for name, value in values.items() if name.partition("/")[2] in self.figures}
+
+
+def possible_pairs(arguments: Mapping[str, Any], label_space: LabelSpace) -> Float[Tensor, "r o"]:
+    """1 where a metric counts a (relation, object), by the arguments it gets; all 1 if these tell nothing."""
+    shape = (len(label_space.relations), len(label_space.objects))
+    rows = arguments.get("hois")
+    if rows is None and arguments.get("triplets") is not None:
+        rows = arguments["triplets"][:, [1, 2]]
+    if rows is None:
+        return torch.ones(shape)
+    valid = torch.zeros(shape)
+    valid[torch.from_numpy(rows[:, 0]), torch.from_numpy(rows[:, 1])] = 1
+    return valid
 
 
 def distinct_triplets(triplets: Triplets) -> Triplets:

@@ -5,7 +5,14 @@ import numpy as np
 import pytest
 import torch
 
-from rlipv2.callbacks import EffectiveBatchSize, distinct_triplets, random_state, set_random_state, write_json
+from rlipv2.callbacks import (
+    EffectiveBatchSize,
+    distinct_triplets,
+    possible_pairs,
+    random_state,
+    set_random_state,
+    write_json,
+)
 from rlipv2.structures import LabelSpace, Triplets
 
 
@@ -65,3 +72,17 @@ def test_repeated_triplets_are_drawn_once():
         label_space=LabelSpace(objects=("a",), relations=("x", "y")),
     )
     assert distinct_triplets(triplets).scores.tolist() == pytest.approx([0.9, 0.7, 0.6])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ({"hois": np.array([[0, 1], [1, 2]])}, [[0, 1, 0], [0, 0, 1]]),
+        ({"triplets": np.array([[2, 0, 1], [0, 1, 2], [1, 1, 2]])}, [[0, 1, 0], [0, 0, 1]]),
+        ({"triplets": None}, [[1, 1, 1], [1, 1, 1]]),
+        ({}, [[1, 1, 1], [1, 1, 1]]),
+    ],
+)
+def test_only_what_the_metric_counts_is_drawn(arguments, expected):
+    space = LabelSpace(objects=["person", "dog", "kite"], relations=["hold", "ride"])
+    assert possible_pairs(arguments, space).tolist() == expected

@@ -3,9 +3,10 @@ import json
 import numpy as np
 import pytest
 
-from rlipv2.datasets import AnnotationError, read_annotations
+from rlipv2.datasets import AnnotationError, SceneGraphs, read_annotations
 from rlipv2.datasets.__main__ import main
 from rlipv2.datasets.hico.convert import convert
+from rlipv2.vocabularies import load
 from tests.fakes import hico_scenes, hicodet_content, ppdm_record, write_hico, write_json
 
 FIELDS = ("image_ids", "boxes", "labels", "box_ptr", "relations", "relation_ptr")
@@ -20,6 +21,25 @@ def assert_equal_records(first, second):
     for field in FIELDS:
         np.testing.assert_array_equal(getattr(first, field), getattr(second, field), err_msg=field)
     assert first.file_names == second.file_names
+
+
+@pytest.mark.parametrize("kind", ["ppdm", "mat"])
+def test_scene_graphs_show_the_same_pairs(tmp_path, kind):
+    folder = write_hico(tmp_path, kind=kind)
+    path, target = source(folder, kind, "train"), folder / "annotations/trainval_hico_vg_format.json"
+    assert main(["convert", "hico", str(path), str(target), "--split", "train", "--to", "scene_graphs"]) == 0
+    data, expected = SceneGraphs(folder, annotations=target.relative_to(folder)), read_annotations(path, "train")
+    vocabulary = load("hico")
+    assert data.records.file_names == tuple(f"images/train2015/{name}" for name in expected.file_names)
+    assert [data.content.objects[row] for row in data.records.labels] == [
+        vocabulary.objects[row] for row in expected.labels
+    ]
+    assert [data.content.relations[row] for row in data.records.relations[:, 2]] == [
+        vocabulary.label_space.relations[row] for row in expected.relations[:, 2]
+    ]
+    np.testing.assert_array_equal(data.records.boxes, expected.boxes)
+    np.testing.assert_array_equal(data.records.relations[:, :2], expected.relations[:, :2])
+    np.testing.assert_array_equal(data.records.relation_ptr, expected.relation_ptr)
 
 
 @pytest.mark.parametrize("split", ["train", "test"])

@@ -25,7 +25,7 @@ def add_commands(checks: Commands, converts: Commands) -> None:
     change.set_defaults(run=run_convert)
     change.add_argument("source", help="anno_bbox.mat, a file of fredzzhang/hicodet, or a PPDM list")
     change.add_argument("target", help="file to write")
-    change.add_argument("--to", choices=["hoia", "hicodet_json"], default="hoia")
+    change.add_argument("--to", choices=["hoia", "hicodet_json", "scene_graphs"], default="hoia")
     change.add_argument("--split", choices=["train", "test"], required=True)
     change.add_argument("--shift", choices=["ppdm", "none", "all", "topleft"], default="ppdm")
     change.add_argument("--merge-iou", type=_merge_iou, default="ppdm", help="a number, none, or ppdm")

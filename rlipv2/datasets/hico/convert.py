@@ -11,13 +11,14 @@ from rlipv2.datasets.errors import AnnotationError
 from rlipv2.datasets.files import sha256, write_json
 from rlipv2.datasets.hico.readers import Kind, Shift, Split, detect, read_annotations
 from rlipv2.datasets.hico.readers.pairs import PPDM_MERGE_IOU, PPDM_SHIFT, SHIFTS
+from rlipv2.datasets.hico.scene_graphs import to_scene_graphs
 from rlipv2.datasets.hico.subsets import relation_hois
 from rlipv2.datasets.images import read_header
 from rlipv2.datasets.records import out_of_range, relation_images
 from rlipv2.structures import RelationRecords
 from rlipv2.vocabularies import HICOVocabulary, load
 
-Target = Literal["hoia", "hicodet_json"]
+Target = Literal["hoia", "hicodet_json", "scene_graphs"]
 
 
 def convert(
@@ -36,6 +37,8 @@ def convert(
     `hoi_annotation`. The defaults give files like those of PPDM, but not the same ones: how PPDM merged
     boxes is not published.
 
+    To "scene_graphs" from any of them: the layout of Visual Genome, for mixtures in pre-training.
+
     To "hicodet_json" from the other two: boxes are written 1-based, whatever they were. For a PPDM list
     `shift` names what had been subtracted and is added again; boxes without interaction are lost.
 
@@ -45,7 +48,7 @@ def convert(
         split: which half of `anno_bbox.mat`, and whose PPDM conventions `"ppdm"` means.
         to: format to write.
         shift: see `read_annotations`.
-        merge_iou: see `read_annotations`; "hoia" only.
+        merge_iou: see `read_annotations`; not for "hicodet_json".
         images: folder of the images; their sizes are read where the source has none ("hicodet_json" only).
 
     Raises:
@@ -57,10 +60,12 @@ def convert(
     if (kind, to) in (("ppdm", "hoia"), ("hicodet_json", "hicodet_json")):
         raise AnnotationError.in_file(source, f"it already is in the format {to}", "nothing is to be converted")
     named = PPDM_SHIFT[split] if shift == "ppdm" else shift
-    if to == "hoia":
+    if to != "hicodet_json":
         merge = PPDM_MERGE_IOU[split] if merge_iou == "ppdm" else merge_iou
+        if kind == "ppdm":  # boxes that PPDM moved and merged stay, unless asked for otherwise
+            named, merge = "none" if shift == "ppdm" else named, None if merge_iou == "ppdm" else merge
         records = read_annotations(source, split, shift=named, merge_iou=merge, vocabulary=vocabulary)
-        content: Any = to_hoia(records, vocabulary, split)
+        content: Any = to_hoia(records, vocabulary, split) if to == "hoia" else to_scene_graphs(records, vocabulary)
     else:
         merge = None
         records = read_annotations(source, split, shift="none", merge_iou=None, vocabulary=vocabulary)
