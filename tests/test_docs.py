@@ -50,6 +50,15 @@ def test_links_between_documents_lead_somewhere(document: Path) -> None:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_to_sections_lead_somewhere(document: Path) -> None:
+    for target, section in re.findall(r"\]\((?!https?:)([^)#]*)#([^)]+)\)", document.read_text()):
+        text = (document.parent / target if target else document).read_text()
+        headings = re.findall(r"^#+ (.+)$", text, flags=re.MULTILINE)
+        names = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+        assert section in names, f"{target}#{section}: expected one of {sorted(names)}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_experiments_in_documents_exist(document: Path) -> None:
     named = set(re.findall(r"experiment=([a-z]\w*)", document.read_text()))
     assert named <= {path.stem for path in (ROOT / "conf/experiment").glob("*.yaml")}

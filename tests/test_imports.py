@@ -29,7 +29,6 @@ ALLOWED = {
 }
 # Inside functions only: `from_pretrained` and `save_pretrained` belong to the detector, reading folders does not.
 LATE = {
-    "rlipv2/models/detector.py": {"rlipv2.checkpoints"},
     "rlipv2/models/pretrained.py": {"rlipv2.checkpoints"},
 }
 # Entry points may import anything: `__main__.py` and `cli.py` files, rlipv2/__init__.py and these parts.
