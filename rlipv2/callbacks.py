@@ -246,7 +246,7 @@ def evaluate(task: Any, datamodule: Any) -> dict[str, Tensor]:
     metrics.reset()
     task.eval()
     for batch in datamodule.test_dataloader():
-        metrics.update(task.predict_step(batch.to(task.device), 0), batch.annotations, batch.indices)
+        task.update_metrics(metrics, task.predict_step(batch.to(task.device), 0), batch)
     task.train()
     return dict(metrics.compute())
 

@@ -122,8 +122,14 @@ class RelationDetectionTask(RelationTask):
         output = self.detector(batch.images, batch.padding_mask, batch.label_space)
         self._log_losses(stage, self.criterion(output, batch.targets), batch)
         predictions = self.postprocess(output, batch.original_sizes.to(batch.images.device))
-        self.metrics.update(predictions, batch.annotations, batch.indices)
+        self.update_metrics(self.metrics, predictions, batch)
         return predictions
+
+    def update_metrics(
+        self, metrics: MetricCollection, predictions: list[PairPredictions], batch: RelationBatch
+    ) -> None:
+        """Hands the metrics what they compare the predictions of a batch with."""
+        metrics.update(predictions, batch.annotations, batch.indices)
 
     def _log_losses(self, stage: str, losses: Mapping[str, Tensor], batch: RelationBatch) -> Tensor:
         """Logs the total and the values of the last layer, and gives the total.

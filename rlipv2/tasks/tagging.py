@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from torchmetrics import MetricCollection
+
 from rlipv2.losses import TaggerCriterion
 from rlipv2.models.postprocess import tagged_pairs
 from rlipv2.models.tagger import RelationTagger
@@ -34,8 +36,14 @@ class RelationTaggingTask(RelationDetectionTask):
         output = self._tag(batch)
         self._log_losses(stage, self.criterion(output, batch.targets), batch)
         predictions = tagged_pairs(output, batch.targets, batch.original_sizes)
-        self.metrics.update(predictions, batch.targets, batch.indices)
+        self.update_metrics(self.metrics, predictions, batch)
         return predictions
+
+    def update_metrics(
+        self, metrics: MetricCollection, predictions: list[PairPredictions], batch: RelationBatch
+    ) -> None:
+        """Row k of a prediction is compared with row k of the target."""
+        metrics.update(predictions, batch.targets, batch.indices)
 
     def _tag(self, batch: RelationBatch) -> RelationOutput:
         output: RelationOutput = self.detector(batch.images, batch.padding_mask, batch.label_space, batch.targets)
