@@ -5,7 +5,7 @@
 """
 
 import hydra
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 import train
 from rlipv2 import utils
@@ -14,7 +14,8 @@ from rlipv2 import utils
 @hydra.main(version_base="1.3", config_path="conf", config_name="evaluate")
 def main(config: DictConfig) -> float | None:
     """The entry point."""
-    zero_shot = config.model.postprocess.subject_filter  # evaluates the pre-trained weights themselves
+    # evaluates the pre-trained weights themselves; taggers and object detectors have no such filter
+    zero_shot = OmegaConf.select(config, "model.postprocess.subject_filter", default=False)
     if config.ckpt_path is None and config.model.init is None:
         raise utils.ConfigError("nothing to evaluate: give ckpt_path=CHECKPOINT or model.init=WEIGHT_FOLDER")
     if config.ckpt_path is None and config.model.init == config.paths.rlip and not zero_shot:

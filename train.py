@@ -66,9 +66,10 @@ def build(config: DictConfig, checkpoint: str | None) -> tuple[pl.Trainer, pl.Li
     # what a weight folder is rebuilt from
     task.detector.config = OmegaConf.to_container(config.model.detector, resolve=True)
     loggers = utils.instantiate_all(config.logger)
-    trainer = hydra.utils.instantiate(
-        config.trainer, callbacks=utils.instantiate_all(config.callbacks), logger=loggers or False
-    )
+    callbacks = utils.instantiate_all(config.callbacks)
+    if not config.trainer.enable_progress_bar:
+        callbacks = [callback for callback in callbacks if not isinstance(callback, pl.callbacks.ProgressBar)]
+    trainer = hydra.utils.instantiate(config.trainer, callbacks=callbacks, logger=loggers or False)
     for logger in trainer.loggers:
         logger.log_hyperparams(OmegaConf.to_container(config, resolve=True))
     return trainer, task, datamodule

@@ -160,6 +160,20 @@ class BestCheckpoint(pl.callbacks.ModelCheckpoint):
     def __init__(self, *, monitor: str | None, **options: Any) -> None:
         super().__init__(monitor=monitor, save_top_k=0 if monitor is None else 1, **options)
 
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Refuses a figure that the sanity check did not have, before an epoch is spent on it.
+
+        Raises:
+            ValueError: naming the figures there are.
+        """
+        super().on_train_start(trainer, pl_module)
+        known = getattr(pl_module, "figures", ())
+        loss = self.monitor is None or self.monitor.startswith("val/loss")
+        if known and not loss and self.monitor not in known:
+            raise ValueError(
+                f"monitored={self.monitor}: no such figure; expected val/loss or one of {', '.join(known)}"
+            )
+
 
 class WeightFolder(pl.Callback):
     """Writes the trained network as a weight folder, which `RelationDetector.from_pretrained` reads.

@@ -7,6 +7,7 @@ import difflib
 import inspect
 import os
 import sys
+import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,15 @@ from typing import Any
 import hydra
 import torch
 from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
+from hydra.errors import (
+    ConfigCompositionException,
+    InstantiationException,
+    MissingConfigException,
+    OverrideParseException,
+)
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from rich import print as rich_print
 from rich.syntax import Syntax
 from rich.tree import Tree
@@ -131,8 +138,32 @@ def run(main: Callable[[], Any], config_path: str, config_name: str) -> None:
         overrides = [argument for argument in sys.argv[1:] if "=" in argument and not argument.startswith("-")]
         hints = override_hints(overrides, config_path, config_name)
         sys.exit("\n".join([f"{error}{cause}", *hints]))
-    except (ConfigError, OverrideParseException, FileNotFoundError) as error:
+    except (ConfigError, OverrideParseException, OmegaConfBaseException, FileNotFoundError) as error:
         sys.exit(str(error))
+    except Exception as error:
+        message = plain_message(error)
+        if message is None or "RLIPV2_TRACEBACK" in os.environ:
+            raise
+        sys.exit(f"{message}\n(RLIPV2_TRACEBACK=1 shows where this comes from)")
+
+
+def plain_message(error: BaseException) -> str | None:
+    """The message of an error that this project raised on purpose; None for all others, which need their traceback.
+
+    On purpose means: a ValueError or OSError whose innermost frame is a file of this project, or a setting that
+    Lightning refuses.
+    """
+    if isinstance(error, InstantiationException) and error.__cause__ is not None:
+        cause = plain_message(error.__cause__)
+        place = str(error).rpartition("full_key: ")[2] if "full_key: " in str(error) else None
+        return cause if cause is None or place is None else f"{place}: {cause}"
+    if isinstance(error, MisconfigurationException):  # Lightning's word for settings that cannot be
+        return str(error)
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    ours = frame is not None and Path(frame.tb_frame.f_code.co_filename).is_relative_to(Path(__file__).parent)
+    return str(error) if isinstance(error, ValueError | OSError) and ours else None
 
 
 def override_hints(overrides: Sequence[str], config_path: str, config_name: str) -> list[str]:
@@ -211,11 +242,13 @@ def checkpoint_to_resume(resume: str | None, ckpt_path: str | None, folder: str 
 
     Raises:
         FileNotFoundError: `ckpt_path` does not exist.
-        ValueError: `resume` is neither null nor "auto".
+        ValueError: `resume` is neither null nor "auto", or the file is no whole checkpoint.
     """
     if ckpt_path is not None:
         if not Path(ckpt_path).is_file():
             raise FileNotFoundError(f"ckpt_path={ckpt_path}: no such file; give a checkpoint written by train.py")
+        if not zipfile.is_zipfile(ckpt_path):
+            raise ValueError(f"ckpt_path={ckpt_path}: not a whole checkpoint (cut off?); copy it again")
         return str(ckpt_path)
     if resume is None:
         return None

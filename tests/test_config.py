@@ -164,3 +164,31 @@ def test_missing_checkpoint_and_unknown_resume_are_refused(tmp_path):
         utils.checkpoint_to_resume(None, str(tmp_path / "nothing.ckpt"), tmp_path)
     with pytest.raises(ValueError, match="resume='yes': expected 'auto' or null"):
         utils.checkpoint_to_resume("yes", None, tmp_path)
+
+
+def raised(function, *arguments):
+    try:
+        function(*arguments)
+    except Exception as error:
+        return error
+    raise AssertionError("nothing was raised")
+
+
+def test_errors_raised_on_purpose_are_plain_and_others_keep_their_traceback(tmp_path):
+    ours = raised(utils.checkpoint_to_resume, "yes", None, tmp_path)
+    assert utils.plain_message(ours) == "resume='yes': expected 'auto' or null; a certain file goes into ckpt_path=..."
+    assert utils.plain_message(raised(int, "abc")) is None  # from outside this project
+    assert utils.plain_message(raised(utils.nearest, 3, [None])) is None  # a mistake of ours: TypeError
+
+
+def test_errors_of_constructors_name_the_node():
+    config = OmegaConf.create({"gate": {"_target_": "rlipv2.layers.gating.Gate", "dim": 8, "gating": "glipp"}})
+    message = utils.plain_message(raised(hydra.utils.instantiate, config))
+    assert message.startswith("gate: gating='glipp': expected one of")
+
+
+def test_a_checkpoint_cut_off_is_refused_by_name(tmp_path):
+    file = tmp_path / "last.ckpt"
+    file.write_bytes(b"PK\x03\x04 the beginning of a checkpoint")
+    with pytest.raises(ValueError, match=r"last.ckpt: not a whole checkpoint \(cut off\?\)"):
+        utils.checkpoint_to_resume(None, str(file), tmp_path)

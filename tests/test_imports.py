@@ -34,7 +34,7 @@ LATE = {
 # Entry points may import anything: `__main__.py` and `cli.py` files, rlipv2/__init__.py and these parts.
 ENTRY_POINTS = {"parity"}
 FRAMEWORKS = {
-    "pytorch_lightning": {"tasks", "datamodules", "callbacks"},
+    "pytorch_lightning": {"tasks", "datamodules", "callbacks", "utils"},
     "hydra": {"utils", "checkpoints"},
     "lightning": set(),  # the project uses pytorch_lightning; mixing both breaks isinstance checks
 }

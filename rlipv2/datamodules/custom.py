@@ -2,14 +2,16 @@
 
 from collections.abc import Mapping
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from torch.utils.data import Dataset
 
 from rlipv2.datamodules.base import RelationDataModule
 from rlipv2.datasets.custom.dataset import CustomRelations, require_split
+from rlipv2.datasets.custom.layout import annotation_path
 from rlipv2.datasets.custom.names import Choice, read_label_space
+from rlipv2.datasets.custom.read import parse_custom
 from rlipv2.datasets.errors import AnnotationError
 from rlipv2.structures import LabelSpace, Sample
 
@@ -55,6 +57,7 @@ class CustomDataModule(RelationDataModule):
         self.choice: Choice = label_space
         self.max_boxes = max_boxes
         self._evaluated: dict[str, CustomRelations] = {}
+        self._names: dict[str, set[str]] = {}
 
     def require_data(self) -> None:
         """Finds the annotation file of the test split.
@@ -69,12 +72,16 @@ class CustomDataModule(RelationDataModule):
         """The splits named for training and validation ("fit"), validation, or testing."""
         if stage != "fit":
             part = "val" if stage == "validate" else "test"
-            return {part: self._evaluation(self.splits[part])}
+            evaluated = self._evaluation(self.splits[part])
+            if stage != "predict":  # predicting on images that were trained on does no harm
+                self._require_apart(part)
+            return {part: evaluated}
         train = CustomRelations(
             self.root, self.splits["train"], label_space=self.label_space, training=True, max_boxes=self.max_boxes
         )
         val = self._evaluation(self.splits["val"])
-        self._require_apart(train, val)
+        for part in ("val", "test"):  # training on test images must not wait until they are evaluated
+            self._require_apart(part)
         return {"train": train, "val": val}
 
     @cached_property
@@ -92,11 +99,23 @@ class CustomDataModule(RelationDataModule):
             self._evaluated[split] = CustomRelations(self.root, split, label_space=self.label_space, training=False)
         return self._evaluated[split]
 
-    def _require_apart(self, train: CustomRelations, val: CustomRelations) -> None:
-        shared = sorted(set(train.records.file_names) & set(val.records.file_names))
-        if shared and train.split != val.split:  # the same split twice is meant: to look at over-fitting
+    def _require_apart(self, part: str) -> None:
+        """Compares the file names of a part with those of training, where both files are there."""
+        train, other = (annotation_path(self.root, self.splits[name]) for name in ("train", part))
+        # the same split twice is meant: to look at over-fitting
+        if train == other or not (train.is_file() and other.is_file()):
+            return
+        shared = sorted(self._file_names(self.splits["train"]) & self._file_names(self.splits[part]))
+        if shared:
             raise AnnotationError.in_file(
-                val.annotation_file,
-                f"{len(shared)} images are in {train.annotation_file.name} too ({', '.join(shared[:5])})",
+                other,
+                f"{len(shared)} images are in {train.name} too ({', '.join(shared[:5])})",
                 "images that are evaluated must not be trained on: remove them from one of the files",
             )
+
+    def _file_names(self, split: str) -> set[str]:
+        """The images of a split; what else is wrong with its records is not looked at."""
+        if split not in self._names:
+            read = self._evaluated.get(split) or parse_custom(annotation_path(self.root, split))
+            self._names[split] = {str(PurePosixPath(name)) for name in read.records.file_names}
+        return self._names[split]

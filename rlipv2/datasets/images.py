@@ -19,6 +19,8 @@ from rlipv2.datasets.errors import DatasetNotFoundError, ImageFileError
 
 MAX_PIXELS = 100_000_000
 EXIF_ORIENTATION = 0x0112
+SIGNATURES = {"JPEG": b"\xff\xd8\xff", "PNG": b"\x89PNG\r\n\x1a\n", "GIF": b"GIF8", "TIFF": b"II*\0"}
+"""What files of common formats begin with."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,10 @@ def _opened(path: Path) -> Image.Image:
         raise _too_large(path, "far more than 100 megapixels") from None
     except Exception as error:  # Pillow raises many kinds on broken headers
         start = _first_bytes(path, 20)
+        for name, signature in SIGNATURES.items():
+            if start.startswith(signature):
+                wrong = f"begins as a {name} file, but is cut off or damaged ({path.stat().st_size:,} bytes)"
+                raise ImageFileError.at(path, wrong, "copy it again") from error
         wrong = f"not an image (begins with {start!r})" if start else "the file is empty"
         raise ImageFileError.at(path, wrong, "copy it again; a web page or a pointer file is no image") from error
 

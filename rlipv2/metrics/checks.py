@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import numpy as np
-from jaxtyping import Int, Shaped
+from jaxtyping import Int, Num, Shaped
 
 from rlipv2.metrics.files import ArrayFile, EvaluationFileError
 
@@ -73,7 +73,8 @@ def find_images(
     if len(missing):
         raise EvaluationFileError(
             f"{path}: no predictions for {len(missing)} of {len(order)} images of {truth_path}, "
-            f"the first of them {missing[:5].tolist()}; predict every image (scores of 0 where nothing is found)"
+            f"the first of them {missing[:5].tolist()}; predict every image "
+            "(scores and boxes of 0 where nothing is found)"
         )
     return positions
 
@@ -97,6 +98,29 @@ def first_not_finite(values: Shaped[np.ndarray, "..."]) -> Int[np.ndarray, " d"]
     if suspicious and not np.isfinite(values).all():
         return np.argwhere(~np.isfinite(values))[0]
     return None
+
+
+INVERTED = ("expected x1 y1 x2 y2 with x2 >= x1 and y2 >= y1; is this x, y, w, h?", "write the corners of the box")
+"""What is wrong with a box that `first_inverted` finds, and what to do."""
+
+
+def first_inverted(boxes: Num[np.ndarray, "... 4"], slack: float = 0.0) -> Int[np.ndarray, " d"] | None:
+    """Indices of the first box that ends before it starts; None if there is none.
+
+    Args:
+        boxes: x1 y1 x2 y2.
+        slack: pixels by which it may: rounding of predicted boxes.
+
+    >>> first_inverted(np.array([[5, 5, 5, 5], [30, 40, 10, 50]]))
+    array([1])
+    """
+    inverted = (boxes[..., 2:] < boxes[..., :2] - slack).any(axis=-1)
+    return np.argwhere(inverted)[0] if inverted.any() else None
+
+
+def largest_coordinate(boxes: Num[np.ndarray, "... 4"]) -> float:
+    """The largest coordinate, 0 if there is no box."""
+    return float(boxes.max(initial=0))
 
 
 def fail(path: Path, record: int, image: int, field: str, value: object, problem: str, advice: str) -> NoReturn:

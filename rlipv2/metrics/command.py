@@ -8,16 +8,31 @@ from pathlib import Path
 from rlipv2.metrics.files import EvaluationFileError
 from rlipv2.ops.files import write_atomically
 
+# Predicted fractions may reach beyond the image; no dataset has all its boxes in two pixels.
+_LARGEST_FRACTION = 1.5
 
-def check_outputs(*outputs: Path | None) -> None:
-    """Before anything is computed: can these files be written?
+
+def check_outputs(*outputs: Path | None, inputs: Sequence[Path]) -> None:
+    """Before anything is computed: can these files be written, without writing over one that is read?
+
+    Args:
+        outputs: files to write, None for those that nobody asked for.
+        inputs: files that the command reads.
 
     Raises:
-        EvaluationFileError: one cannot.
+        EvaluationFileError: one cannot be written, is an input or comes twice.
     """
+    taken = {path.resolve(): "an input of this command" for path in inputs}
     for output in outputs:
-        if output is not None and (output.is_dir() or not output.absolute().parent.is_dir()):
+        if output is None:
+            continue
+        if output.is_dir() or not output.absolute().parent.is_dir():
             raise EvaluationFileError(f"{output}: cannot be written there; give a file in a folder that exists")
+        if output.resolve() in taken:
+            raise EvaluationFileError(
+                f"{output}: is {taken[output.resolve()]} and would be overwritten; give another file to write to"
+            )
+        taken[output.resolve()] = "another output of this command"
 
 
 def write(path: Path, content: bytes) -> None:
@@ -38,6 +53,21 @@ def note_compressed(path: Path, names: Sequence[str]) -> None:
         print(
             f"note: {path}: {', '.join(names)}: compressed, cannot be memory-mapped; unpacked while reading "
             "(slower, numpy.savez stores uncompressed)",
+            file=sys.stderr,
+        )
+
+
+def note_normalised(path: Path, largest: float) -> None:
+    """Tells on stderr that boxes look like fractions of the image.
+
+    Args:
+        path: the file they come from.
+        largest: coordinate of all of its boxes; at most 0 where there is none, which tells nothing.
+    """
+    if 0 < largest <= _LARGEST_FRACTION:
+        print(
+            f"note: {path}: boxes lie within 0..1 (largest coordinate {largest:.4g}): pixels of the stored image are "
+            "expected; multiply them by its width and height",
             file=sys.stderr,
         )
 

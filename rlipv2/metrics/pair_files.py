@@ -17,9 +17,20 @@ from typing import NoReturn, TypeVar
 import numpy as np
 from jaxtyping import Float, Int
 
-from rlipv2.metrics.checks import check_layout, fail, find_images, first_not_finite
+from rlipv2.metrics.checks import (
+    INVERTED,
+    check_layout,
+    fail,
+    find_images,
+    first_inverted,
+    first_not_finite,
+    largest_coordinate,
+)
 from rlipv2.metrics.files import ArrayFile, EvaluationFileError
 from rlipv2.metrics.pairs import MAX_LABEL, PairArrays
+
+BOX_SLACK = 1e-3
+"""Pixels by which a predicted box may end before it starts: rounding."""
 
 File = TypeVar("File", bound="PairPredictionFile")
 
@@ -38,6 +49,7 @@ class PairPredictionFile:
         image_ids: numbers of the images in file order.
         positions: their positions in the ground truth.
         num_relations: columns of the scores.
+        largest_coordinate: of all boxes read so far, 0 before there are any.
 
     Raises:
         EvaluationFileError: a missing or misshapen array, images that are unknown, repeated or missing.
@@ -55,6 +67,7 @@ class PairPredictionFile:
         self._file = ArrayFile(path)
         self.path = self._file.path
         self.num_objects = num_objects
+        self.largest_coordinate = 0.0
         try:
             self.num_relations = self._check_shapes(num_relations)
             self.image_ids = self._file.array("image_id").astype(np.int64)
@@ -81,12 +94,13 @@ class PairPredictionFile:
         """Pairs and scores of `step` images after the other, in file order.
 
         Raises:
-            EvaluationFileError: values that are not finite, class or box numbers out of range.
+            EvaluationFileError: values that are not finite, inverted boxes, class or box numbers out of range.
         """
         names = ["boxes", "labels", "sub_ids", "obj_ids", "verb_scores"]
         for run, rows in enumerate(self._file.rows(names, step)):
             if len(rows["labels"]):
                 self._check_values(rows, run * step)
+                self.largest_coordinate = max(self.largest_coordinate, largest_coordinate(rows["boxes"]))
                 yield _pair_arrays(rows), rows["verb_scores"].astype(np.float32, copy=False)
 
     def _check_shapes(self, num_relations: int | None) -> int:
@@ -124,13 +138,16 @@ class PairPredictionFile:
             at = first_not_finite(values)
             if at is not None:
                 self._fail_at(start, field, at, values, "expected a finite number", "write 0 for what is not predicted")
+        at = first_inverted(rows["boxes"], BOX_SLACK)
+        if at is not None:
+            self._fail_at(start, "boxes", at, rows["boxes"], *INVERTED)
 
     def _fail_at(
         self, start: int, field: str, at: Int[np.ndarray, " d"], values: np.ndarray, problem: str, advice: str
     ) -> NoReturn:
         place = f"{field}[{', '.join(str(index) for index in at[1:])}]"
         record = start + int(at[0])
-        fail(self.path, record, int(self.image_ids[record]), place, values[tuple(at)], problem, advice)
+        fail(self.path, record, int(self.image_ids[record]), place, values[tuple(at)].tolist(), problem, advice)
 
 
 def _pair_arrays(rows: dict[str, np.ndarray]) -> PairArrays:

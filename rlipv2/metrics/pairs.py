@@ -43,16 +43,17 @@ class PairArrays:
         """The triplets `entries` (pair * num_relations + relation), without those whose score is -inf."""
         return gather_detections(entries, scores, num_relations, **vars(self))
 
-    def best(self, scores: Any, k: int, best: Best = best_of_array) -> Detections:
+    def best(self, scores: Any, k: int | None, best: Best = best_of_array) -> Detections:
         """The k triplets of every image with the highest score; ties go to the lower pair, then relation.
 
         Args:
             scores: (i, q, r), an array or whatever `best` understands.
-            k: triplets per image, over all relations together; fewer where there are not so many.
+            k: triplets per image, over all relations together, None for all; fewer where there are not so many.
             best: how to rank.
         """
         num_images, num_pairs, num_relations = scores.shape
-        entries, values = best(scores.reshape(num_images, num_pairs * num_relations), k)
+        count = num_pairs * num_relations
+        entries, values = best(scores.reshape(num_images, count), count if k is None else k)
         return self.detections(entries, values, num_relations)
 
 

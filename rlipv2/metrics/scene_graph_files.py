@@ -20,7 +20,7 @@ from typing import NoReturn
 import numpy as np
 from jaxtyping import Float, Int
 
-from rlipv2.metrics.checks import check_layout, fail, first_repeat
+from rlipv2.metrics.checks import INVERTED, check_layout, fail, first_inverted, first_repeat
 from rlipv2.metrics.files import ArrayFile, EvaluationFileError
 from rlipv2.metrics.functional import GroundTruth, LabelledPairs
 from rlipv2.metrics.pair_files import PairPredictionFile
@@ -107,6 +107,10 @@ class SceneGraphFile:
         images = np.repeat(np.arange(len(truth)), np.diff(truth.box_ptr))
         for row in np.flatnonzero(~np.isfinite(truth.boxes).all(axis=1))[:1]:
             self._fail(images[row], "boxes", truth.boxes[row].tolist(), "not finite", "correct the box")
+        inverted = first_inverted(truth.boxes)
+        if inverted is not None:
+            row = inverted[0]
+            self._fail(images[row], "boxes", truth.boxes[row].tolist(), *INVERTED)
         for row in np.flatnonzero((truth.labels < 0) | (truth.labels > MAX_LABEL))[:1]:
             self._fail(images[row], "labels", truth.labels[row], f"expected 0 to {MAX_LABEL}", "correct it")
         self._check_pairs()

@@ -59,6 +59,7 @@ class RelationDetectionTask(RelationTask):
         self.init = None if init is None else str(init)
         self.cut_queries: Literal["official", "halves"] = cut_queries
         self.dense_steps = dense_steps
+        self.figures: tuple[str, ...] = ()  # names of the validation's figures, known after the sanity check
         self._initialized = False
         self._step_values: dict[str, Tensor] = {}
         # plain values only: checkpoints must load with weights_only=True
@@ -182,7 +183,10 @@ class RelationDetectionTask(RelationTask):
         self._finish("test")
 
     def _finish(self, stage: str) -> None:
-        if len(self.metrics) and not self.trainer.sanity_checking:
+        if len(self.metrics):
             values = self.metrics.compute()
-            self.log_dict({f"{stage}/{name}": value for name, value in values.items()}, sync_dist=True)
+            if self.trainer.sanity_checking:
+                self.figures = tuple(f"{stage}/{name}" for name in values)
+            else:
+                self.log_dict({f"{stage}/{name}": value for name, value in values.items()}, sync_dist=True)
         self.metrics.reset()

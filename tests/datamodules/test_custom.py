@@ -53,7 +53,7 @@ def test_evaluation_alone_needs_the_names_of_training_or_all(root):
     (root / "annotations/val.json").unlink()
     assert len(module(root, "test").datasets["test"]) == 3
     (root / "annotations/train.json").unlink()
-    with pytest.raises(DatasetNotFoundError, match="label_space=all"):
+    with pytest.raises(DatasetNotFoundError, match=r"data\.label_space=all"):
         module(root, "test")
     assert len(module(root, "test", label_space="all").datasets["test"]) == 3
 
@@ -75,6 +75,19 @@ def test_images_must_not_be_trained_on_and_evaluated(tmp_path):
     with pytest.raises(AnnotationError, match=r"1 images are in train.json too \(train/0.png\)"):
         module(root)
     assert len(module(root, val="train").datasets["val"]) == 2
+
+
+def test_test_images_must_not_be_trained_on_either(tmp_path):
+    images = custom_images("train", 2)
+    splits = {"train": images, "val": custom_images("val", 1), "test": [images[0] | {"file_name": "./train/0.png"}]}
+    root = write_custom_data(tmp_path, splits=splits)
+    for stage in ("fit", "test"):
+        with pytest.raises(AnnotationError, match=r"test.json: 1 images are in train.json too \(train/0.png\)"):
+            module(root, stage)
+    assert len(module(root, "validate").datasets["val"]) == 1
+    assert len(module(root, "predict").datasets["test"]) == 1
+    (root / "annotations/test.json").unlink()
+    assert len(module(root).datasets["train"]) == 2
 
 
 def test_boxes_that_count_can_be_limited(root):

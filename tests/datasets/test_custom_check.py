@@ -95,13 +95,52 @@ def test_images_that_are_trained_on_and_evaluated_are_errors(root):
     assert (what, row.offenders) == ("no image in train and test", ("train/0.png",))
 
 
-def test_missing_files_and_splits(root):
-    (root / "annotations/val.json").unlink()
-    (_, what), row = only(found(root, "warning"))
-    assert (what, row.offenders) == ("train, val and test are there", ("val",))
-    assert "data.val=test" in row.note
+@pytest.mark.parametrize(
+    ("split", "hint"), [("train", "expected the file"), ("val", "data.val=test"), ("test", "data.test=val")]
+)
+def test_a_split_that_training_would_miss_is_an_error(root, split, hint):
+    (root / f"annotations/{split}.json").unlink()
+    (_, what), row = only(found(root))
+    assert (what, row.offenders) == (f"{split}.json is there", (str(root / f"annotations/{split}.json"),))
+    assert hint in row.note
+    assert ("data.train=" in row.note) is False
+
+
+def test_a_further_split_can_stand_in_for_training(root):
+    (root / "annotations/train.json").rename(root / "annotations/fold3.json")
+    assert "data.train=fold3" in found(root)["all", "train.json is there"].note
+
+
+def test_a_folder_without_annotations_is_one_error(root):
     (_, what), _ = only(found(root / "nowhere"))
     assert what == "annotation files"
+
+
+@pytest.mark.parametrize(("split", "level"), [("train", "error"), ("test", "warning")])
+def test_normalised_boxes_and_empty_splits_are_told(root, split, level):
+    def normalise(images):
+        for entry in (entry for image in images for entry in image["objects"]):
+            entry["box"] = [value / 64 for value in entry["box"]]
+
+    def empty(images):
+        for image in images:
+            image["relations"] = []
+
+    edit(root, normalise, split)
+    (_, what), row = only(found(root, level))
+    assert (what, row.count % 3) == ("boxes are in pixels", 0)
+    assert "pixels are expected" in row.note
+    edit(root, empty, split)
+    row = found(root, level)[split, "some image has relations"]
+    assert "nothing to" in row.note
+    edit(root, lambda images: [image.update(objects=[]) for image in images], split)
+    assert {"some image has objects", "some image has relations"} <= {what for _, what in found(root, level)}
+
+
+def test_names_relative_to_the_wrong_folder_are_told(root):
+    edit(root, lambda images: images[0].update(file_name="images/train/0.png"))
+    row = found(root)["train", "file names are relative to images/"]
+    assert row.offenders == ("images/train/0.png",)
 
 
 def test_a_damaged_image_and_a_broken_file_are_found(root):

@@ -65,6 +65,35 @@ def test_missing_images_are_counted_and_named(root):
         CustomRelations(root)
 
 
+def normalised(split):
+    images = custom_images(split, 2)
+    for entry in (entry for image in images for entry in image["objects"]):
+        entry["box"] = [value / (48 if row % 2 else 64) for row, value in enumerate(entry["box"])]
+    return images
+
+
+def test_normalised_boxes_are_not_trained_on(tmp_path):
+    splits = {"train": normalised("train"), "extra": normalised("extra")}
+    root = write_custom_data(tmp_path, splits=splits)
+    with pytest.raises(AnnotationError, match=r"train.json: all 6 boxes lie within 0 to 1.*pixels"):
+        CustomRelations(root)
+    assert len(CustomRelations(root, "extra", label_space="all")) == 2
+    splits["train"][1]["objects"][0]["box"] = [0, 0, 2, 2]  # one in pixels: small boxes may be meant
+    assert len(CustomRelations(write_custom_data(tmp_path, splits=splits))) == 2
+
+
+def test_names_relative_to_the_wrong_folder_are_told(tmp_path):
+    root = write_custom_data(tmp_path, splits={"train": custom_images("train", 2)})
+    path = root / "annotations/train.json"
+    path.write_text(path.read_text().replace("train/1.png", "images/train/1.png"))
+    with pytest.raises(DatasetNotFoundError, match=r"file_name is relative to .*/images: write 'train/1.png'"):
+        CustomRelations(root)
+    (root / "images").rename(root / "pictures")
+    path.write_text(path.read_text().replace("images/train/1.png", "pictures/train/1.png"))
+    with pytest.raises(DatasetNotFoundError, match=r"below it, and move pictures/train/1.png there"):
+        CustomRelations(root)
+
+
 def test_a_missing_split_names_those_that_there_are(root):
     (root / "annotations/val.json").unlink()
     with pytest.raises(DatasetNotFoundError, match=r"found the splits test, train; .*data.val=test"):

@@ -216,7 +216,7 @@ def test_label_space_of_all_splits_adds_new_words_behind(tmp_path):
 def test_label_space_needs_the_training_split_or_all(tmp_path):
     root = with_new_words(tmp_path)
     (root / "annotations/train.json").unlink()
-    with pytest.raises(DatasetNotFoundError, match="give label_space=all"):
+    with pytest.raises(DatasetNotFoundError, match=r"give data\.label_space=all"):
         read_label_space(root)
     assert "boat" in read_label_space(root, "all", ("train", "val", "test")).objects
     with pytest.raises(ValueError, match="label_space='some'"):

@@ -104,6 +104,14 @@ def test_cut_off_files_are_refused(tmp_path, name, options):
         read_image(path)
 
 
+@pytest.mark.parametrize(("name", "kept"), [("a.jpg", 150), ("a.jpg", 300), ("a.png", 20)])
+def test_images_of_which_hardly_anything_is_there_are_called_cut_off(tmp_path, name, kept):
+    path = save(tmp_path / name)
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(ImageFileError, match=rf"begins as a (JPEG|PNG) file, but is cut off .*\({kept} bytes\)"):
+        read_header(path)
+
+
 @pytest.mark.parametrize("content", [b"", b"<html>not found</html>", b"version https://git-lfs.github.com/spec/v1"])
 def test_what_is_no_image_is_refused(tmp_path, content):
     path = tmp_path / "a.jpg"

@@ -290,6 +290,10 @@ BAD_TRUTH: dict[str, tuple[Callable[[dict], dict], str]] = {
         lambda a: {"boxes": with_value(a["boxes"].astype(np.float32), (0, 2), np.nan)},
         "record 0 (image 100001): boxes=[",
     ),
+    "inverted box": (
+        lambda a: {"boxes": with_value(a["boxes"].astype(np.float32), (0, 2), -1)},
+        "x2 >= x1 and y2 >= y1; is this x, y, w, h?",
+    ),
     "box of another image": (
         lambda a: {"hois": with_value(a["hois"], (0, 1), 90)},
         "record 0 (image 100001): hois=[",

@@ -1,5 +1,6 @@
 """`python -m rlipv2.metrics open_images` on files of every kind, good and bad."""
 
+import itertools
 import json
 import os
 import subprocess
@@ -157,7 +158,57 @@ def test_the_same_predictions_in_other_forms_give_the_same(
     assert {name: found[name] for name in PROTOCOLS} == {name: expected[name] for name in PROTOCOLS}
 
 
-def with_value(array: np.ndarray, place: tuple[int, ...], value: float) -> np.ndarray:
+def test_predicted_boxes_may_be_empty_and_end_early_by_rounding(
+    oi_dev: OpenImagesCase, few: Files, tmp_path: Path
+) -> None:
+    arrays = few_predictions(oi_dev)
+    boxes = with_value(arrays["boxes"], (0, 0), [30, 40, 30, 39.9995])
+    np.savez(tmp_path / "p.npz", **arrays | {"boxes": boxes})
+    run(tmp_path / "p.npz", few[1])
+
+
+@pytest.mark.parametrize("protocol", ["open_images", "triplets"])
+def test_boxes_within_0_to_1_are_told(
+    oi_dev: OpenImagesCase, few: Files, tmp_path: Path, capsys: pytest.CaptureFixture[str], protocol: str
+) -> None:
+    for name, arrays in (("p.npz", few_predictions(oi_dev)), ("g.npz", few_truth(oi_dev))):
+        np.savez(tmp_path / name, **arrays | {"boxes": arrays["boxes"] / arrays["boxes"].max()})
+    for predictions, truth in ((tmp_path / "p.npz", few[1]), (few[0], tmp_path / "g.npz"), few):
+        main([protocol, "--predictions", str(predictions), "--ground-truth", str(truth)])
+        notes = [line.split(" (largest")[0] for line in capsys.readouterr().err.splitlines()]
+        scaled = [path for path in (predictions, truth) if path.parent == tmp_path]
+        assert notes == [f"note: {path}: boxes lie within 0..1" for path in scaled]
+
+
+@pytest.mark.parametrize(
+    ("protocol", "option"),
+    [
+        *itertools.product(["hico", "vcoco", "open_images", "triplets"], ["--json", "--per-class"]),
+        ("coco", "--json"),
+    ],
+)
+def test_no_output_overwrites_an_input(
+    few: Files, tmp_path: Path, capsys: pytest.CaptureFixture[str], protocol: str, option: str
+) -> None:
+    """By whatever name: here through a link to the folder."""
+    (tmp_path / "link").symlink_to(few[0].parent)
+    for path in few:
+        content = path.read_bytes()
+        output = tmp_path / "link" / path.name
+        with pytest.raises(SystemExit) as stop:
+            main([protocol, "--predictions", str(few[0]), "--ground-truth", str(few[1]), option, str(output)])
+        assert stop.value.code == 2
+        assert f"{output}: is an input of this command and would be overwritten" in capsys.readouterr().err
+        assert path.read_bytes() == content
+
+
+def test_one_file_cannot_take_both_outputs(few: Files, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = tmp_path / "out"
+    assert "another output" in refused(capsys, *few, "--json", output, "--per-class", output)
+    assert not output.exists()
+
+
+def with_value(array: np.ndarray, place: tuple[int, ...], value: float | list[float]) -> np.ndarray:
     array = array.copy()
     array[place] = value
     return array
@@ -171,6 +222,10 @@ BAD_TRUTH: dict[str, tuple[Callable[[dict], dict], str]] = {
     "image twice": (lambda a: {"id": with_value(a["id"], (3,), 1)}, "record 3 (image 1): id=1: the image is listed"),
     "negative class": (lambda a: {"labels": with_value(a["labels"], (0,), -1)}, "record 1 (image 1): labels=-1"),
     "NaN box": (lambda a: {"boxes": with_value(a["boxes"], (0, 2), np.nan)}, "record 1 (image 1): boxes=["),
+    "inverted box": (
+        lambda a: {"boxes": with_value(a["boxes"], (0, 2), -1)},
+        "expected x1 y1 x2 y2 with x2 >= x1 and y2 >= y1; is this x, y, w, h?",
+    ),
     "box of another image": (lambda a: {"rels": with_value(a["rels"], (0, 1), 90)}, "record 1 (image 1): rels=["),
     "relation without scores": (
         lambda a: {"rels": with_value(a["rels"], (0, 2), 30)},
@@ -202,6 +257,10 @@ BAD_PREDICTIONS: dict[str, tuple[Callable[[dict], dict], str]] = {
     "NaN score": (
         lambda a: {"verb_scores": with_value(a["verb_scores"], (40, 3, 5), np.nan)},
         "record 40 (image 40): verb_scores[3, 5]=nan",
+    ),
+    "inverted box": (
+        lambda a: {"boxes": with_value(a["boxes"], (7, 4), [30, 40, 20, 50])},
+        "record 7 (image 7): boxes[4]=[30.0, 40.0, 20.0, 50.0]: expected x1 y1 x2 y2 with x2 >= x1 and y2 >= y1; is",
     ),
     "negative class": (lambda a: {"labels": with_value(a["labels"], (7, 4), -1)}, "record 7 (image 7): labels[4]=-1"),
     "unknown image": (lambda a: {"image_id": with_value(a["image_id"], (5,), 777)}, "record 5 (image 777)"),

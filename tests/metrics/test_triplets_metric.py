@@ -252,6 +252,31 @@ def test_no_image_gives_nan_and_keeps_the_names(oi_dev: OpenImagesCase) -> None:
     assert figures(metric).keys() == figures(run(oi_dev, np.arange(2))).keys()
 
 
+@pytest.mark.parametrize("score", [0.0, -0.5])
+def test_scores_of_0_or_below_are_no_detections(score: float) -> None:
+    image = (scene([PAIR], [[score, score]]), annotation(1, LABEL, [(0, 1, 0)]))
+    assert set(evaluated([image]).values()) == {0.0}
+    higher = (scene([PAIR, PAIR], [[0.1, score], [score, score]]), annotation(1, LABEL, [(0, 1, 0)]))
+    assert set(evaluated([higher]).values()) == {1.0}
+
+
+def test_all_triplets_of_an_image_can_count(
+    oi_files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pairs: list[Pair] = [*[MISS] * 120, PAIR]
+    image = (scene(pairs, [[0.9 - 0.001 * row, 0] for row in range(121)]), annotation(1, LABEL, [(0, 1, 0)]))
+    assert evaluated([image])["map_triplet"] == 0
+    assert evaluated([image], top_k=None, recall_at=[200])["recall_200"] == 1
+    found = {}
+    for count in ("100", "all"):
+        arguments = ["--predictions", oi_files[0], "--ground-truth", oi_files[1], "--json", tmp_path / "out.json"]
+        main(["triplets", *map(str, arguments), "--top-k", count])
+        found[count] = json.loads((tmp_path / "out.json").read_text())
+    assert found["all"]["settings"]["top_k"] is None
+    assert found["all"]["recall_100"] == found["100"]["recall_100"]
+    assert found["all"]["map_triplet"] > found["100"]["map_triplet"]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -282,7 +307,13 @@ def test_files_give_the_figures_of_the_metric(
 
 
 @pytest.mark.parametrize(
-    ("options", "message"), [(["--top-k", "0"], "top_k=0"), (["--recall-at", "500"], "recall_at=[500]")]
+    ("options", "message"),
+    [
+        (["--top-k", "0"], "expected a number from 1, or `all`"),
+        (["--top-k", "10"], "--recall-at=[20, 50, 100]: expected numbers from 1 to --top-k=10; change --recall-at too"),
+        (["--recall-at", "500"], "--recall-at=[500]"),
+        (["--top-k", "all", "--recall-at", "0"], "--recall-at=[0]: expected numbers from 1; change"),
+    ],
 )
 def test_bad_options_of_the_command_are_refused(
     oi_files: tuple[Path, Path], capsys: pytest.CaptureFixture[str], options: list[str], message: str

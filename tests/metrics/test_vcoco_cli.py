@@ -185,7 +185,26 @@ def test_actions_that_nobody_does_are_null_and_count_in_no_mean(
     assert found["role_mean"]["scenario_1"]["mean_25"] == pytest.approx((means["mean_25"] * 25 - read) / 24, abs=1e-6)
 
 
-def with_value(array: np.ndarray, place: tuple[int, ...], value: float) -> np.ndarray:
+def test_boxes_within_0_to_1_are_told(
+    vcoco_few: DevCase, few_files: Files, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fractions = {name: vcoco_few.arrays[name] / 1000 for name in ("sub_boxes", "obj_boxes")}
+    predictions = save(tmp_path / "p.npz", vcoco_few.arrays, **fractions)
+    run(predictions, few_files[1])
+    assert f"note: {predictions}: boxes lie within 0..1" in capsys.readouterr().err
+    run(*few_files)
+    assert capsys.readouterr().err == ""
+
+
+def test_the_box_of_a_missing_object_may_be_anything(vcoco_few: DevCase, few_files: Files, tmp_path: Path) -> None:
+    missing = (vcoco_few.arrays["obj_labels"] == 80)[..., None]
+    assert missing.any()
+    boxes = np.where(missing, np.float32([9, 9, 8, 8]), vcoco_few.arrays["obj_boxes"])
+    found = figures(save(tmp_path / "p.npz", vcoco_few.arrays, obj_boxes=boxes), few_files[1], tmp_path)
+    assert found["role_mean"] == figures(*few_files, tmp_path)["role_mean"]
+
+
+def with_value(array: np.ndarray, place: tuple[int, ...], value: float | list[float]) -> np.ndarray:
     array = array.copy()
     array[place] = value
     return array
@@ -210,11 +229,22 @@ BAD_PREDICTIONS: dict[str, tuple[Callable[[dict], dict], str]] = {
     ),
     "label out of range": (
         lambda a: {"obj_labels": with_value(a["obj_labels"], (30, 3), 81)},
-        "obj_labels[3]=81: expected 0 to 80",
+        "obj_labels[3]=81: expected 0 to 80, the last one for a missing object; write the object class, or 80 where",
     ),
     "score not finite": (
         lambda a: {"verb_scores": with_value(a["verb_scores"], (30, 3, 5), np.nan)},
         "verb_scores[3, 5]=nan: expected a finite number",
+    ),
+    "inverted box of a person": (
+        lambda a: {"sub_boxes": with_value(a["sub_boxes"], (30, 3), [9, 9, 9, 8])},
+        "sub_boxes[3]=[9.0, 9.0, 9.0, 8.0]: expected x1 y1 x2 y2 with x2 >= x1 and y2 >= y1; is this x, y, w, h?",
+    ),
+    "inverted box of an object": (
+        lambda a: {
+            "obj_boxes": with_value(a["obj_boxes"], (30, 3), [9, 9, 8, 9]),
+            "obj_labels": with_value(a["obj_labels"], (30, 3), 0),
+        },
+        "obj_boxes[3]=[9.0, 9.0, 8.0, 9.0]: expected x1 y1 x2 y2",
     ),
     "NaN box of an object that is there": (
         lambda a: {
@@ -248,6 +278,10 @@ BAD_TRUTH: dict[str, tuple[Callable[[dict], dict], str]] = {
     "image twice": (
         lambda a: {"id": with_value(a["id"], (3,), 1)},
         "record 3 (image 1): id=1: the image is listed twice",
+    ),
+    "negative width": (
+        lambda a: {"bbox": with_value(a["bbox"], (0, 2), -3)},
+        "width or height is negative; write x, y, w, h",
     ),
     "unknown category": (
         lambda a: {"category_id": with_value(a["category_id"], (0,), 12)},

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from rlipv2.datasets.checks import SplitUnderCheck, check_boxes, check_images, check_relations
-from rlipv2.datasets.custom.dataset import README, STANDARD_SPLITS
+from rlipv2.datasets.custom.dataset import README, STANDARD_SPLITS, look_normalised, misplaced_images
 from rlipv2.datasets.custom.layout import ANNOTATIONS, IMAGES, RULES, CustomContent
 from rlipv2.datasets.custom.names import Choice
 from rlipv2.datasets.custom.read import parse_custom
@@ -40,9 +40,9 @@ def check_custom(root: str | Path, *, decode: str = "200", label_space: Choice =
         expected = [str(root / ANNOTATIONS / f"{split}.json") for split in STANDARD_SPLITS]
         report.add("all", "annotation files", offenders=expected, note=f"none is there; see {README}")
         return report
-    absent = [split for split in STANDARD_SPLITS if split not in splits]
-    note = "name another split in its place: data.val=test"
-    report.add("all", "train, val and test are there", offenders=absent, found="warning", note=note)
+    for split in STANDARD_SPLITS:
+        absent = [] if split in splits else [str(root / ANNOTATIONS / f"{split}.json")]
+        report.add("all", f"{split}.json is there", offenders=absent, note=_stand_in(split, splits))
     contents: dict[str, CustomContent] = {}
     for split in splits:
         try:
@@ -50,7 +50,7 @@ def check_custom(root: str | Path, *, decode: str = "200", label_space: Choice =
         except (AnnotationError, DatasetNotFoundError) as error:
             report.add(split, "file can be read", offenders=[str(error)], note="nothing further is checked here")
             continue
-        _check_split(split, contents[split], report, root / IMAGES, decode)
+        _check_split(split, contents[split], report, root, decode)
     _check_overlap(contents, report)
     _check_unlisted(contents, report, root / IMAGES)
     for kind in KINDS:
@@ -67,7 +67,14 @@ def _splits(root: Path) -> list[str]:
     return standard + [split for split in found if split not in standard]
 
 
-def _check_split(split: str, content: CustomContent, report: Report, images: Path, decode: str) -> None:
+def _stand_in(split: str, splits: Sequence[str]) -> str:
+    """What to do about a standard split without a file, given those that there are."""
+    own = f"expected the file that {README} describes"
+    others = [name for name in splits if name not in (STANDARD_SPLITS if split == "train" else ("train",))]
+    return f"{own}, or name another split in its place: data.{split}={others[0]}" if others else own
+
+
+def _check_split(split: str, content: CustomContent, report: Report, root: Path, decode: str) -> None:
     part = SplitUnderCheck(split, content.path, content.records, report)
     part.add("file can be read")
     offenders: dict[str, list[str]] = defaultdict(list)
@@ -81,9 +88,28 @@ def _check_split(split: str, content: CustomContent, report: Report, images: Pat
     ignored = [f"{key}, {count:,} times" for key, count in content.ignored.items()]
     part.add("keys mean something", offenders=ignored, found="warning", note="ignored: misspelt?")
     check_boxes(part)
+    level: Level = "error" if split == "train" else "warning"  # what the others hold does not stop training
+    _check_pixels(part, level)
     check_relations(part)
-    check_images(part, images, decode, readme=README)
+    for kind in KINDS:
+        # records with problems stay without boxes and relations: theirs are told of above
+        none = not content.problems and not _occurring(content, kind)
+        note = "there is nothing to learn" if level == "error" else "there is nothing to evaluate"
+        part.add(f"some image has {kind}", count=int(none), found=level, note=f"none has any: {note}")
+    misplaced = misplaced_images(root, part.records.file_names)
+    note = f"file_name is relative to {root / IMAGES}, not to {root}"
+    part.add(f"file names are relative to {IMAGES}/", offenders=misplaced, note=note)
+    check_images(part, root / IMAGES, decode, readme=README)
     _count(part, content)
+
+
+def _check_pixels(part: SplitUnderCheck, level: Level) -> None:
+    """Looks for boxes that are fractions of the image; `level` is that of the row."""
+    boxes = part.records.boxes
+    wrong = look_normalised(part.records)
+    shown = part.box_offenders(np.arange(len(boxes)) < 3) if wrong else []
+    note = "all lie within 0 to 1: pixels are expected; normalised boxes?"
+    part.add("boxes are in pixels", offenders=shown, count=len(boxes) if wrong else 0, found=level, note=note)
 
 
 def _count(part: SplitUnderCheck, content: CustomContent) -> None:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from torch.utils.data import Dataset
@@ -10,16 +10,18 @@ from torch.utils.data import Dataset
 from rlipv2.datasets.custom.layout import IMAGES, annotation_path
 from rlipv2.datasets.custom.names import Choice, read_label_space, relabel
 from rlipv2.datasets.custom.read import read_custom
-from rlipv2.datasets.errors import DatasetNotFoundError, ImageFileError
+from rlipv2.datasets.errors import AnnotationError, DatasetNotFoundError, ImageFileError
 from rlipv2.datasets.images import read_image
-from rlipv2.datasets.records import first_boxes, require_images
+from rlipv2.datasets.records import first_boxes, missing_images, require_images
 from rlipv2.ops.boxes import clip_boxes
-from rlipv2.structures import LabelSpace, Sample
+from rlipv2.structures import LabelSpace, RelationRecords, Sample
 
 logger = logging.getLogger(__name__)
 
 README = "docs/custom_data.md"
 STANDARD_SPLITS = ("train", "val", "test")
+NORMALISED = 1.5
+"""Boxes of a whole split that end before this many pixels are taken for fractions of the image."""
 
 
 class CustomRelations(Dataset[Sample]):
@@ -43,7 +45,8 @@ class CustomRelations(Dataset[Sample]):
 
     Raises:
         DatasetNotFoundError: folder, annotations or images are not there.
-        AnnotationError: the annotations cannot be used; names the record.
+        AnnotationError: the annotations cannot be used; names the record. In training also where all boxes lie within
+            0 to 1, as fractions of the image do.
     """
 
     def __init__(
@@ -67,10 +70,20 @@ class CustomRelations(Dataset[Sample]):
             label_space = read_label_space(self.root, label_space, (*STANDARD_SPLITS, split))
         self.label_space = label_space
         records = relabel(read_custom(self.annotation_file), label_space)
+        if self.training and look_normalised(records):
+            wrong = f"all {len(records.boxes):,} boxes lie within 0 to 1, such as {records.boxes[0].tolist()}"
+            todo = "pixels of the image file are expected: multiply x by its width and y by its height"
+            raise AnnotationError.in_file(self.annotation_file, wrong, todo)
         if self.training and max_boxes is not None:
             records = first_boxes(records, max_boxes)
         self.records = records
         check = f"python -m rlipv2.datasets check custom {self.root}"
+        if misplaced := misplaced_images(self.root, records.file_names):
+            raise DatasetNotFoundError(
+                f"{self.image_folder}: {len(misplaced):,} images are not there, but in {self.root} "
+                f"({', '.join(misplaced[:5])}); file_name is relative to {self.image_folder}: "
+                f"write {_inside(misplaced[0])}"
+            )
         require_images(self.image_folder, records.file_names, readme=README, check=check)
         logger.info(
             "%s: %s images, %s boxes, %s relations",
@@ -100,6 +113,24 @@ class CustomRelations(Dataset[Sample]):
             annotation = dataclasses.replace(annotation, boxes_xyxy=boxes, labels=labels, relations=relations)
         sample = Sample(image, annotation, self.label_space, (height, width))
         return sample if self.transform is None else self.transform(sample)
+
+
+def look_normalised(records: RelationRecords) -> bool:
+    """Whether all boxes lie within 0 to 1, or nearly, as fractions of the image do."""
+    return bool(len(records.boxes) and records.boxes.max() <= NORMALISED and records.boxes.min() >= 1 - NORMALISED)
+
+
+def misplaced_images(root: Path, file_names: Sequence[str]) -> list[str]:
+    """The file names that are right relative to `root`, but not, as they should be, relative to `root/images`."""
+    folder = root / IMAGES
+    missing = missing_images(folder, file_names) if folder.is_dir() else file_names
+    return [name for name in missing if (root / name).is_file()]
+
+
+def _inside(name: str) -> str:
+    """What to write in place of a name that `misplaced_images` found."""
+    begins = f"{IMAGES}/"
+    return repr(name.removeprefix(begins)) if name.startswith(begins) else f"the path below it, and move {name} there"
 
 
 def require_split(root: Path, split: str) -> Path:

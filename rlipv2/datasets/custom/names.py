@@ -37,7 +37,7 @@ def read_label_space(root: str | Path, choice: Choice = "train", splits: Sequenc
         raise DatasetNotFoundError.missing(
             "annotation file of the training split",
             paths[0],
-            "the label space is made of its names; to evaluate without it give label_space=all",
+            "the label space is made of its names; to evaluate without it give data.label_space=all",
         )
     found = [path for path in paths if path.is_file()] if choice == "all" else paths[:1]
     if not found:
@@ -102,7 +102,7 @@ def _translate(
             field=f"{kind}[{row - int(ptr[image])}].name",
             value=names[labels[row]],
             wrong=f"not among the {len(known)} {kind} that training knows",
-            todo="correct the name, or give label_space=all to evaluate on words that training does not show",
+            todo="correct the name, or give data.label_space=all to evaluate on words that training does not show",
             more=len(unknown) - 1,
         )
     return translated

@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> None:
     Raises:
         EvaluationFileError: an input cannot be used or an output cannot be written.
     """
-    check_outputs(options.json)
+    check_outputs(options.json, inputs=[options.predictions, options.ground_truth])
     truth, names = read_ground_truth(options.ground_truth)
     detections = read_results(options.predictions, truth.image_ids)
     detections, known = without_unknown_classes(detections, list(names))

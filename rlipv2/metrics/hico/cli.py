@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from rlipv2.metrics.command import check_outputs, not_negative, note_compressed, number_or_all, write
+from rlipv2.metrics.checks import largest_coordinate
+from rlipv2.metrics.command import check_outputs, not_negative, note_compressed, note_normalised, number_or_all, write
 from rlipv2.metrics.files import EvaluationFileError
 from rlipv2.metrics.hico.files import GroundTruthFile, PredictionFile, evaluate
 from rlipv2.metrics.hico.protocol import HICOProtocol
@@ -67,7 +68,7 @@ def run(options: argparse.Namespace) -> None:
     Raises:
         EvaluationFileError: an input cannot be used or an output cannot be written.
     """
-    check_outputs(options.json, options.per_class)
+    check_outputs(options.json, options.per_class, inputs=[options.predictions, options.ground_truth])
     rules = HICOProtocol(
         top_k=options.top_k,
         nms=options.nms,
@@ -80,9 +81,11 @@ def run(options: argparse.Namespace) -> None:
     )
     labels = read_ground_truth(options.ground_truth)
     splits = {name: unseen_classes(labels, name) for name in options.split}
+    note_normalised(options.ground_truth, largest_coordinate(labels.truth.boxes))
     with PredictionFile(options.predictions, labels) as predictions:
         note_compressed(options.predictions, predictions.compressed)
         result = evaluate(predictions, labels, rules)
+        note_normalised(options.predictions, predictions.largest_coordinate)
         num_images, num_others = len(predictions), predictions.num_other_subjects
     if num_others:
         print(

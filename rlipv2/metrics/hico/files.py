@@ -23,7 +23,7 @@ from typing import NoReturn, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Bool, Int
 
-from rlipv2.metrics.checks import check_layout, fail, first_repeat
+from rlipv2.metrics.checks import INVERTED, check_layout, fail, first_inverted, first_repeat
 from rlipv2.metrics.files import ArrayFile, EvaluationFileError
 from rlipv2.metrics.functional import Detections, GroundTruth, TripletTable, ranked_detections
 from rlipv2.metrics.hico.protocol import HICOProtocol, HICOResult, Matches, match_images, summarise
@@ -148,6 +148,10 @@ class GroundTruthFile:
         box_images = np.repeat(np.arange(len(truth)), np.diff(truth.box_ptr))
         for row in np.flatnonzero(~np.isfinite(truth.boxes).all(axis=1))[:1]:
             self._fail(box_images[row], "boxes", truth.boxes[row].tolist(), "not finite", "correct the box")
+        inverted = first_inverted(truth.boxes)
+        if inverted is not None:
+            row = inverted[0]
+            self._fail(box_images[row], "boxes", truth.boxes[row].tolist(), *INVERTED)
         objects = self.table.num_objects
         for row in np.flatnonzero((truth.labels < 0) | (truth.labels >= objects))[:1]:
             self._fail(box_images[row], "box_labels", truth.labels[row], f"expected 0 to {objects - 1}", "correct it")

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from rlipv2.metrics.command import check_outputs, not_negative, note_compressed, write
+from rlipv2.metrics.checks import largest_coordinate
+from rlipv2.metrics.command import check_outputs, not_negative, note_compressed, note_normalised, write
 from rlipv2.metrics.files import EvaluationFileError
 from rlipv2.metrics.open_images.files import evaluate
 from rlipv2.metrics.open_images.protocol import OpenImagesProtocol
@@ -85,14 +86,16 @@ def run(options: argparse.Namespace) -> None:
     Raises:
         EvaluationFileError: an input cannot be used or an output cannot be written.
     """
-    check_outputs(options.json, options.per_class)
+    check_outputs(options.json, options.per_class, inputs=[options.predictions, options.ground_truth])
     rules = variants(options)
     if not rules:
         raise EvaluationFileError("--protocol, --nms and --phrase-index-bug contradict each other; leave one out")
     labels = SceneGraphFile.from_npz(options.ground_truth)
+    note_normalised(options.ground_truth, largest_coordinate(labels.truth.boxes))
     with PairPredictionFile(options.predictions, labels.image_ids, labels.path) as predictions:
         note_compressed(options.predictions, predictions.compressed)
         results = evaluate(predictions, labels, rules)
+        note_normalised(options.predictions, predictions.largest_coordinate)
     official, literature = results.official, results.literature
     print(as_table(official, literature, rules[0], num_images=len(labels.image_ids)))
     if options.json is not None:

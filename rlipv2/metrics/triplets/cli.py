@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from rlipv2.metrics.command import check_outputs, note_compressed, write
+from rlipv2.metrics.checks import largest_coordinate
+from rlipv2.metrics.command import check_outputs, note_compressed, note_normalised, number_or_all, write
 from rlipv2.metrics.files import EvaluationFileError
 from rlipv2.metrics.pair_files import PairPredictionFile
 from rlipv2.metrics.scene_graph_files import SceneGraphFile, runs
@@ -29,7 +30,9 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     parser.add_argument("--ground-truth", type=Path, required=True, metavar="FILE.npz")
     parser.add_argument("--json", type=Path, metavar="OUT", help="where to write the figures")
     parser.add_argument("--per-class", type=Path, metavar="OUT.npz", help="where to write the arrays over the classes")
-    parser.add_argument("--top-k", type=int, default=rules.top_k, metavar="N", help="triplets per image")
+    parser.add_argument(
+        "--top-k", type=number_or_all, default=rules.top_k, metavar="N", help="triplets per image, or `all`"
+    )
     parser.add_argument("--recall-at", type=int, nargs="+", default=list(rules.recall_at), metavar="K")
     parser.add_argument("--match-threshold", type=float, default=rules.match_threshold, metavar="X")
     parser.add_argument("--box-convention", choices=("continuous", "pixel"), default=rules.box_convention)
@@ -41,7 +44,7 @@ def run(options: argparse.Namespace) -> None:
     Raises:
         EvaluationFileError: an input or option cannot be used or an output cannot be written.
     """
-    check_outputs(options.json, options.per_class)
+    check_outputs(options.json, options.per_class, inputs=[options.predictions, options.ground_truth])
     try:
         rules = TripletProtocol(
             top_k=options.top_k,
@@ -50,11 +53,16 @@ def run(options: argparse.Namespace) -> None:
             box_convention=options.box_convention,
         )
     except ValueError as error:
-        raise EvaluationFileError(str(error)) from error
+        text = str(error)
+        for name in vars(TripletProtocol()):
+            text = text.replace(name, f"--{name.replace('_', '-')}")
+        raise EvaluationFileError(text) from error
     labels = SceneGraphFile.from_npz(options.ground_truth)
+    note_normalised(options.ground_truth, largest_coordinate(labels.truth.boxes))
     with PairPredictionFile(options.predictions, labels.image_ids, labels.path) as predictions:
         note_compressed(options.predictions, predictions.compressed)
         result = evaluate(predictions, labels, rules)
+        note_normalised(options.predictions, predictions.largest_coordinate)
     print(as_table(result, num_images=len(labels.image_ids)))
     if options.json is not None:
         content: dict[str, Any] = {

@@ -18,8 +18,8 @@ class TripletMAP(MatchingMetric[TripletMatches, TripletResult]):
     """Mean average precision per triplet class and per relation, and recall among the best K of an image.
 
     A detection is correct when both labels, the relation and both boxes (overlap of at least one half) are;
-    matching is one to one in order of score. `compute` gives fractions between 0 and 1, NaN if nothing is
-    labelled:
+    matching is one to one in order of score; scores of 0 or below are no detections. `compute` gives fractions
+    between 0 and 1, NaN if nothing is labelled:
 
     * `map_triplet`: mean over (subject, relation, object) classes of the area under the precision envelope;
     * `map_relation`: the same over relations, whatever the classes of the boxes;
@@ -58,7 +58,7 @@ class TripletMAP(MatchingMetric[TripletMatches, TripletResult]):
         num_objects: int,
         num_relations: int,
         triplets: np.ndarray | None = None,
-        top_k: int = 100,
+        top_k: int | None = 100,
         recall_at: Sequence[int] = (20, 50, 100),
         match_threshold: float = 0.5,
         box_convention: Literal["continuous", "pixel"] = "continuous",

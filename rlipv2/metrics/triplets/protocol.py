@@ -1,9 +1,9 @@
 """Average precision and recall of triplets in NumPy, without the oddities of any benchmark.
 
 A detection may match a labelled pair of the same image, subject class, object class and relation when
-both boxes overlap by at least one half. Detections choose in order of score: each takes the free labelled
-pair it overlaps most, so that matching is one to one. Average precision is the area under the precision
-envelope.
+both boxes overlap by at least one half. Only scores above 0 are detections. They choose in order of
+score: each takes the free labelled pair it overlaps most, so that matching is one to one. Average
+precision is the area under the precision envelope.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ class TripletProtocol:
     """The rules.
 
     Attributes:
-        top_k: triplets kept per image, over all classes together.
+        top_k: triplets kept per image, over all classes together; None for all.
         recall_at: numbers of triplets of an image among which recall is counted, at most `top_k`.
         match_threshold: overlap that both boxes must reach; exactly this much is enough.
         box_convention: "continuous" takes coordinates as they are; "pixel" adds 1 to widths and heights,
@@ -34,16 +34,17 @@ class TripletProtocol:
         ValueError: a number out of range or an unknown convention.
     """
 
-    top_k: int = 100
+    top_k: int | None = 100
     recall_at: tuple[int, ...] = (20, 50, 100)
     match_threshold: float = 0.5
     box_convention: Literal["continuous", "pixel"] = "continuous"
 
     def __post_init__(self) -> None:
-        if self.top_k < 1:
+        if self.top_k is not None and self.top_k < 1:
             raise ValueError(f"top_k={self.top_k}: expected at least 1")
-        if not all(1 <= k <= self.top_k for k in self.recall_at):
-            raise ValueError(f"recall_at={list(self.recall_at)}: expected numbers from 1 to top_k={self.top_k}")
+        if not all(1 <= k <= (k if self.top_k is None else self.top_k) for k in self.recall_at):
+            limit = "" if self.top_k is None else f" to top_k={self.top_k}"
+            raise ValueError(f"recall_at={list(self.recall_at)}: expected numbers from 1{limit}; change recall_at too")
         if not 0 < self.match_threshold <= 1:
             raise ValueError(f"match_threshold={self.match_threshold}: expected a number above 0, at most 1")
         if self.box_convention not in ("continuous", "pixel"):
@@ -76,11 +77,13 @@ def match_images(
     """Matches the ranked detections of a run of images.
 
     Args:
-        detections: the `top_k` list of each image; `detections.images` counts within this run.
+        detections: the `top_k` list of each image; `detections.images` counts within this run. Those with a
+            score of 0 or below do not count: that is how files tell that nothing is there.
         truth: labels of the same images.
         protocol: the rules.
         indices: dataset index of each image.
     """
+    detections = detections.take(detections.scores > 0)
     labelled = LabelledPairs.from_ground_truth(truth)
     keys, labelled_keys = (
         triplet_keys(pairs.subject_labels, pairs.relations, pairs.object_labels) for pairs in (detections, labelled)

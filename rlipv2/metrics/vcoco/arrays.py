@@ -112,6 +112,9 @@ class TruthArrays:
             self._fail(doubled, "id", self.image_ids[doubled], "the image is listed twice", "list it once")
         for row in np.flatnonzero(~np.isfinite(self.bbox).all(axis=1))[:1]:
             self._fail(self.box_images[row], "bbox", self.bbox[row].tolist(), "not finite", "correct the box")
+        for row in np.flatnonzero((self.bbox[:, 2:] < 0).any(axis=1))[:1]:
+            problem = "width or height is negative"
+            self._fail(self.box_images[row], "bbox", self.bbox[row].tolist(), problem, "write x, y, w, h")
         for row in np.flatnonzero(~(np.isfinite(self.size) & (self.size > 0)).all(axis=1))[:1]:
             self._fail(row, "size", self.size[row].tolist(), "no width and height", "give them in pixels")
 

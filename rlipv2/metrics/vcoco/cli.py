@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from rlipv2.metrics.command import check_outputs, number_or_all, write
+from rlipv2.metrics.checks import largest_coordinate
+from rlipv2.metrics.command import check_outputs, note_normalised, number_or_all, write
 from rlipv2.metrics.files import EvaluationFileError
 from rlipv2.metrics.vcoco.files import Labels, PredictionFile, evaluate, read_arrays
 from rlipv2.metrics.vcoco.pairs import validity_matrix
@@ -76,13 +77,16 @@ def run(options: argparse.Namespace) -> None:
     Raises:
         EvaluationFileError: an input cannot be used or an output cannot be written.
     """
-    check_outputs(options.json, options.per_class)
+    inputs = [options.predictions, options.ground_truth, Path(options.validity)]
+    check_outputs(options.json, options.per_class, inputs=inputs)
     try:
         rules = VCOCOProtocol(**{field.name: getattr(options, field.name) for field in fields(VCOCOProtocol)})
     except ValueError as error:
         raise EvaluationFileError(f"--{str(error).replace('_', '-')}") from error
     protocols = tuple(dict.fromkeys(options.protocol or PROTOCOLS))
-    with PredictionFile(options.predictions, read_labels(options.ground_truth, options.validity, rules)) as predictions:
+    labels = read_labels(options.ground_truth, options.validity, rules)
+    note_normalised(options.ground_truth, largest_coordinate(labels.truth.pairs.boxes))
+    with PredictionFile(options.predictions, labels) as predictions:
         if predictions.compressed:
             names = ", ".join(predictions.compressed)
             print(
@@ -91,6 +95,7 @@ def run(options: argparse.Namespace) -> None:
                 file=sys.stderr,
             )
         result = evaluate(predictions, rules)
+        note_normalised(options.predictions, predictions.largest_coordinate)
     print(as_table(result, rules, protocols))
     if options.json is not None:
         content: dict[str, Any] = {

@@ -17,10 +17,19 @@ from pathlib import Path
 from typing import NoReturn
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
-from rlipv2.metrics.checks import check_layout, fail, find_images, first_not_finite
+from rlipv2.metrics.checks import (
+    INVERTED,
+    check_layout,
+    fail,
+    find_images,
+    first_inverted,
+    first_not_finite,
+    largest_coordinate,
+)
 from rlipv2.metrics.files import ArrayFile, EvaluationFileError
+from rlipv2.metrics.pair_files import BOX_SLACK
 from rlipv2.metrics.vcoco.pairs import Pairs, mask_scores
 from rlipv2.metrics.vcoco.protocol import Matches, VCOCOProtocol, match_images
 from rlipv2.metrics.vcoco.result import VCOCOResult, summarise
@@ -60,6 +69,9 @@ def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
 class PredictionFile:
     """The predictions of all images of a split, in the layout of this module.
 
+    Attributes:
+        largest_coordinate: of all persons read so far, 0 before there are any.
+
     Raises:
         EvaluationFileError: a missing or misshapen array, images that are unknown, repeated or missing.
     """
@@ -68,6 +80,7 @@ class PredictionFile:
         self._file = ArrayFile(path)
         self.path = self._file.path
         self.labels = labels
+        self.largest_coordinate = 0.0
         try:
             self._check_shapes()
             self.image_ids = self._file.array("image_id").astype(np.int64)
@@ -96,7 +109,7 @@ class PredictionFile:
         """The pairs of `step` images after the other, in file order; `images` counts within a run.
 
         Raises:
-            EvaluationFileError: values that are not finite, labels out of range.
+            EvaluationFileError: values that are not finite, inverted boxes, labels out of range.
         """
         for run, rows in enumerate(self._file.rows(["sub_boxes", "obj_boxes", "obj_labels", "verb_scores"], step)):
             labels = rows["obj_labels"]
@@ -105,6 +118,8 @@ class PredictionFile:
             if nothing.any():
                 rows["obj_boxes"] = np.where(nothing[..., None], 0, rows["obj_boxes"])
             self._check_values(rows, run * step)
+            self._check_boxes(rows, missing, run * step)
+            self.largest_coordinate = max(self.largest_coordinate, largest_coordinate(rows["sub_boxes"]))
             num_images, num_pairs = labels.shape
             labels = labels.reshape(-1).astype(np.int64)
             scores = rows["verb_scores"].astype(np.float32, copy=False).reshape(len(labels), -1)
@@ -139,16 +154,29 @@ class PredictionFile:
         labels, last = rows["obj_labels"], self.labels.num_objects - 1
         if labels.size and (labels.min() < 0 or labels.max() > last):
             at = np.argwhere((labels < 0) | (labels > last))[0]
-            self._fail_at(start, "obj_labels", at, labels, f"expected 0 to {last}, the last one for a missing object")
+            problem = f"expected 0 to {last}, the last one for a missing object"
+            advice = f"write the object class, or {last} where there is no object"
+            self._fail_at(start, "obj_labels", at, labels, problem, advice)
         for field in ("verb_scores", "sub_boxes", "obj_boxes"):
             found = first_not_finite(rows[field])
             if found is not None:
-                self._fail_at(start, field, found, rows[field], "expected a finite number")
+                advice = "write 0 for what is not predicted"
+                self._fail_at(start, field, found, rows[field], "expected a finite number", advice)
 
-    def _fail_at(self, start: int, field: str, at: Int[np.ndarray, " d"], values: np.ndarray, problem: str) -> NoReturn:
+    def _check_boxes(self, rows: dict[str, np.ndarray], missing: Bool[np.ndarray, "n q"], start: int) -> None:
+        """The box of a missing object may be anything."""
+        boxes = {"sub_boxes": rows["sub_boxes"], "obj_boxes": np.where(missing[..., None], 0, rows["obj_boxes"])}
+        for field, values in boxes.items():
+            found = first_inverted(values, BOX_SLACK)
+            if found is not None:
+                self._fail_at(start, field, found, values, *INVERTED)
+
+    def _fail_at(
+        self, start: int, field: str, at: Int[np.ndarray, " d"], values: np.ndarray, problem: str, advice: str
+    ) -> NoReturn:
         place, record = ", ".join(str(index) for index in at[1:]), start + int(at[0])
-        image, value = int(self.image_ids[record]), values[tuple(at)]
-        fail(self.path, record, image, f"{field}[{place}]", value, problem, "write 0 for what is not predicted")
+        image, value = int(self.image_ids[record]), values[tuple(at)].tolist()
+        fail(self.path, record, image, f"{field}[{place}]", value, problem, advice)
 
 
 def evaluate(predictions: PredictionFile, protocol: VCOCOProtocol, *, step: int = 64) -> VCOCOResult:
