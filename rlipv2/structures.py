@@ -15,6 +15,8 @@ import torch
 from jaxtyping import Bool, Float, Int, Num, UInt8
 from torch import Tensor
 
+from rlipv2.ops.texts import TextArray
+
 
 def _clean_names(kind: str, names: Sequence[str]) -> tuple[str, ...]:
     if isinstance(names, str):
@@ -101,7 +103,7 @@ class RelationRecords:
 
     Attributes:
         image_ids: one number per image, unique unless a split repeats an image on purpose.
-        file_names: paths relative to the image folder.
+        file_names: paths relative to the image folder; large datasets give a `TextArray`.
         sizes: (height, width) in pixels where the annotation file tells them, else (0, 0).
         boxes: x1 y1 x2 y2 in pixels, as stored in the annotation file.
         labels: row of the object names per box.
@@ -109,7 +111,7 @@ class RelationRecords:
     """
 
     image_ids: Int[np.ndarray, " i"]
-    file_names: tuple[str, ...]
+    file_names: Sequence[str]
     sizes: Int[np.ndarray, "i 2"]
     boxes: Float[np.ndarray, "n 4"]
     labels: Int[np.ndarray, " n"]
@@ -137,7 +139,7 @@ class RelationRecords:
 
     def select(self, indices: Sequence[int] | Int[np.ndarray, " k"]) -> "RelationRecords":
         """The images at `indices`, in that order; an index may come more than once."""
-        indices = np.asarray(indices, dtype=np.int64)
+        indices, names = np.asarray(indices, dtype=np.int64), self.file_names
 
         def rows(ptr: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             lengths = np.diff(ptr)[indices]
@@ -150,7 +152,9 @@ class RelationRecords:
         return dataclasses.replace(
             self,
             image_ids=self.image_ids[indices],
-            file_names=tuple(self.file_names[index] for index in indices),
+            file_names=names.take(indices)
+            if isinstance(names, TextArray)
+            else tuple(names[index] for index in indices),
             sizes=self.sizes[indices],
             boxes=self.boxes[boxes],
             labels=self.labels[boxes],

@@ -12,10 +12,12 @@ from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 import torch
+from jaxtyping import Float
 from torch import Generator, Tensor
 from torchvision.transforms.v2 import functional as F
 
 from rlipv2.ops.boxes import clip_boxes
+from rlipv2.ops.padding import interleaved
 from rlipv2.structures import Annotation, Sample
 
 SHORT_SIDES = (480, 512, 544, 576, 608, 640, 672, 704, 736, 768, 800)
@@ -110,23 +112,45 @@ class HorizontalFlip:
 
 
 class ColorJitter:
-    """Changes brightness, contrast and saturation in random order, factors in [1 - amount, 1 + amount]."""
+    """Changes brightness, contrast and saturation in random order, factors in [1 - amount, 1 + amount].
+
+    The values are those that torchvision's functions for uint8 images give one after the other,
+    bit by bit. Here all three work in place on one float32 copy, plane by plane, in a third of the time.
+    """
 
     def __init__(self, brightness: float = 0.4, contrast: float = 0.4, saturation: float = 0.4) -> None:
-        self.operations = (
-            (F.adjust_brightness, brightness),
-            (F.adjust_contrast, contrast),
-            (F.adjust_saturation, saturation),
-        )
+        self.operations = ((_brighten, brightness), (_stretch, contrast), (_saturate, saturation))
 
     def __call__(self, sample: Sample, generator: Generator | None = None) -> Sample:
         """Returns the sample with other colours."""
-        image = sample.image
+        pixels = sample.image.to(torch.float32, memory_format=torch.contiguous_format, copy=True)
         for index in torch.randperm(len(self.operations), generator=generator).tolist():
             adjust, amount = self.operations[index]
             factor = _uniform(max(0.0, 1 - amount), 1 + amount, generator)
-            image = adjust(image, factor)
-        return dataclasses.replace(sample, image=image)
+            adjust(pixels.floor_(), factor)
+            if factor > 1:  # else a mean of values in range
+                pixels.clamp_(0, 255)
+        # two fast casts instead of a slow one
+        return dataclasses.replace(sample, image=interleaved(pixels.to(torch.int16).to(torch.uint8)))
+
+
+def _brighten(pixels: Float[Tensor, "3 h w"], factor: float) -> None:
+    pixels.mul_(factor)
+
+
+def _stretch(pixels: Float[Tensor, "3 h w"], factor: float) -> None:
+    mean = _grey(pixels).mean(dim=(-3, -2, -1), keepdim=True)
+    pixels.mul_(factor).add_(mean, alpha=1.0 - factor)
+
+
+def _saturate(pixels: Float[Tensor, "3 h w"], factor: float) -> None:
+    grey = _grey(pixels)
+    pixels.mul_(factor).add_(grey, alpha=1.0 - factor)
+
+
+def _grey(pixels: Float[Tensor, "3 h w"]) -> Float[Tensor, "1 h w"]:
+    red, green, blue = pixels.split(1)
+    return red.mul(0.2989).add_(green, alpha=0.587).add_(blue, alpha=0.114).floor_()
 
 
 class Resize:
@@ -149,7 +173,8 @@ class Resize:
         short_side = self.short_sides[_integer(0, last, generator) if last else 0]
         height, width = sample.image.shape[-2:]
         new_height, new_width = resized_size(height, width, short_side, self.max_size)
-        image = F.resize(sample.image, [new_height, new_width], antialias=True)
+        # torchvision resizes interleaved pixels three times as fast, to the same values; a cut-out it takes for planes
+        image = F.resize(interleaved(sample.image), [new_height, new_width], antialias=True)
         if not self.scale_boxes:
             return dataclasses.replace(sample, image=image)
         scale = torch.tensor([new_width / width, new_height / height] * 2, dtype=torch.float32)

@@ -2,7 +2,9 @@ import dataclasses
 
 import pytest
 import torch
+from torchvision.transforms.v2 import functional as F
 
+from rlipv2.ops.padding import interleaved
 from rlipv2.structures import Annotation, LabelSpace, Sample
 from rlipv2.transforms import (
     ColorJitter,
@@ -125,6 +127,46 @@ def test_colour_jitter_stays_within_its_factors():
     values = {int(ColorJitter(0.4, 0, 0)(grey, seeded(seed)).image[0, 0, 0]) for seed in range(60)}
     assert 60 <= min(values) < 70
     assert 130 < max(values) <= 140
+
+
+@pytest.mark.parametrize("layout", [lambda image: image, interleaved, lambda image: interleaved(image).flip(-1)])
+@pytest.mark.parametrize("seed", range(12))
+def test_colour_jitter_gives_the_values_of_torchvision(layout, seed):
+    sample = make_sample(height=61, width=83)
+    sample = dataclasses.replace(sample, image=layout(sample.image))
+    generator, expected = seeded(seed), sample.image
+    adjust = (F.adjust_brightness, F.adjust_contrast, F.adjust_saturation)
+    for index in torch.randperm(3, generator=generator).tolist():
+        expected = adjust[index](expected, 0.6 + 0.8 * torch.rand((), generator=generator).item())
+    given = sample.image.clone()
+    assert torch.equal(ColorJitter()(sample, seeded(seed)).image, expected)
+    assert torch.equal(sample.image, given)
+
+
+@pytest.mark.parametrize("extreme", [0, 255])
+def test_colour_jitter_of_extreme_pixels(extreme):
+    sample = make_sample()
+    image = torch.where(sample.image > 127, extreme, sample.image)
+    for seed in range(6):
+        generator, expected = seeded(seed), image
+        adjust = (F.adjust_brightness, F.adjust_contrast, F.adjust_saturation)
+        for index in torch.randperm(3, generator=generator).tolist():
+            expected = adjust[index](expected, 0.1 + 1.8 * torch.rand((), generator=generator).item())
+        jittered = ColorJitter(0.9, 0.9, 0.9)(dataclasses.replace(sample, image=image), seeded(seed))
+        assert torch.equal(jittered.image, expected)
+
+
+def test_resize_gives_the_same_values_for_every_layout():
+    image = make_sample(height=97, width=131).image
+    expected = F.resize(image, [64, 86], antialias=True)
+    for given in (
+        image,
+        interleaved(image),
+        interleaved(torch.nn.functional.pad(image, (5, 9, 3, 4)))[:, 3:100, 5:136],
+    ):
+        assert torch.equal(given, image)
+        resized = Resize([64])(dataclasses.replace(make_sample(), image=given)).image
+        assert torch.equal(resized, expected)
 
 
 def test_train_recipe_gives_one_of_the_short_sides():

@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from jaxtyping import Int
 from torch import Tensor
+from torch.utils.data import get_worker_info
 
 from rlipv2.ops.boxes import xyxy_to_cxcywh
 from rlipv2.ops.padding import pad_images
@@ -44,12 +45,11 @@ def build_target(
     height, width = size
     annotation = clip_annotation(annotation, height, width)
     rows: dict[tuple[int, int], int] = {}
-    triplets = [tuple(row) for row in annotation.relations.tolist()]
-    for subject, object_, _ in triplets:
-        rows.setdefault((subject, object_), len(rows))
+    pair_of_each = [
+        rows.setdefault((subject, object_), len(rows)) for subject, object_, _ in annotation.relations.tolist()
+    ]
     relations = torch.zeros(len(rows), num_relations)
-    for subject, object_, relation in triplets:
-        relations[rows[subject, object_], relation] = 1.0
+    relations[pair_of_each, annotation.relations[:, 2]] = 1.0
     pairs = torch.tensor(list(rows), dtype=torch.int64).reshape(-1, 2)
     if missing_object is None and (pairs[:, 1] < 0).any():
         raise ValueError(
@@ -162,7 +162,7 @@ def collate(
     make_target = make_target or partial(pair_target, subject_label=subject_label)
     label_space = choose_labels([sample for _, sample in items])
     samples = [relabel(sample, label_space) for _, sample in items]
-    images, padding_mask = pad_images([sample.image for sample in samples])
+    images, padding_mask = pad_images([sample.image for sample in samples], shared=get_worker_info() is not None)
     original = boxes_in == "original"
     targets = [
         make_target(sample, sample.original_size if original else (sample.image.shape[1], sample.image.shape[2]))

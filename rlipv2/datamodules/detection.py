@@ -33,6 +33,7 @@ class DetectionDataModule(RelationDataModule):
         objects365: folder of Objects365 v2, or None.
         evaluate: the dataset whose validation split is evaluated; None for the first one given.
         max_skip_rate: share of the training images that may be missing (see `COCODetection`).
+        index: folder of the indices of all annotations, by default one in each dataset (see `COCODetection`).
         loading: arguments of `RelationDataModule`.
 
     Raises:
@@ -47,6 +48,7 @@ class DetectionDataModule(RelationDataModule):
         objects365: str | Path | None = None,
         evaluate: Corpus | None = None,
         max_skip_rate: float = 0.001,
+        index: str | Path | None = None,
         **loading: Any,
     ) -> None:
         super().__init__(**loading)
@@ -58,6 +60,7 @@ class DetectionDataModule(RelationDataModule):
         if self.evaluate not in self.roots:
             raise ValueError(f"evaluate={evaluate!r}: expected one of the given datasets {sorted(self.roots)}")
         self.max_skip_rate = max_skip_rate
+        self.index = index
 
     def require_data(self) -> None:
         """Finds the annotation files.
@@ -75,7 +78,7 @@ class DetectionDataModule(RelationDataModule):
         datasets: dict[str, Dataset[Sample]] = {"val": self._evaluated, "test": self._evaluated}
         if stage == "fit":
             parts = [
-                COCODetection(root, "train", layout=name, max_skip_rate=self.max_skip_rate)
+                COCODetection(root, "train", layout=name, max_skip_rate=self.max_skip_rate, index=self.index)
                 for name, root in self.roots.items()
             ]
             datasets["train"] = parts[0] if len(parts) == 1 else ConcatDataset(parts)
@@ -83,7 +86,7 @@ class DetectionDataModule(RelationDataModule):
 
     @cached_property
     def _evaluated(self) -> COCODetection:
-        return COCODetection(self.roots[self.evaluate], "val", layout=self.evaluate)
+        return COCODetection(self.roots[self.evaluate], "val", layout=self.evaluate, index=self.index)
 
     @cached_property
     def label_space(self) -> LabelSpace:

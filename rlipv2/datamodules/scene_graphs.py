@@ -59,6 +59,7 @@ class SceneGraphDataModule(RelationDataModule):
         exclude_ids: the same.
         lower_case: the same.
         max_skip_rate: the same.
+        index: the same; one folder may hold the indices of all corpora.
         loading: arguments of `RelationDataModule`.
 
     Raises:
@@ -93,6 +94,7 @@ class SceneGraphDataModule(RelationDataModule):
         exclude_ids: Sequence[int | str] | str | Path = (),
         lower_case: bool = False,
         max_skip_rate: float = 0.001,
+        index: str | Path | None = None,
         **loading: Any,
     ) -> None:
         super().__init__(**loading)
@@ -119,6 +121,7 @@ class SceneGraphDataModule(RelationDataModule):
             "unrelated_images": unrelated_images,
             "lower_case": lower_case,
             "max_skip_rate": max_skip_rate,
+            "index": index,
         }
         self.names = names
         self.corpora = None if corpora is None else {name: dict(settings) for name, settings in corpora.items()}

@@ -26,7 +26,25 @@ def read_json(path: Path, *, keep: Callable[[dict[str, Any]], Any] | None = None
         content = path.read_bytes()
     except FileNotFoundError:
         raise DatasetNotFoundError.missing("annotation file", path, "check the path") from None
-    start = content[:200].lstrip().lower()
+    refuse_other_content(path, content[:200])
+    try:
+        return json.loads(content, object_hook=keep)
+    except UnicodeDecodeError as error:
+        raise AnnotationError.in_file(path, f"not text ({error})", "expected a JSON file in UTF-8") from None
+    except json.JSONDecodeError as error:
+        if not content.rstrip().endswith((b"]", b"}")):
+            wrong = f"the JSON is cut off after {len(content):,} bytes"
+            raise AnnotationError.in_file(path, wrong, "download it again and compare the size") from None
+        raise AnnotationError.in_file(path, f"not valid JSON ({error})", "download or convert it again") from None
+
+
+def refuse_other_content(path: Path, start: bytes) -> None:
+    """Raises where the first bytes of a file show that it holds something else than data.
+
+    Raises:
+        AnnotationError: empty, a web page or a Git LFS pointer.
+    """
+    start = start.lstrip().lower()
     if not start:
         raise AnnotationError.in_file(path, "the file is empty", "download it again")
     if start.startswith(b"version https://git-lfs"):
@@ -41,15 +59,6 @@ def read_json(path: Path, *, keep: Callable[[dict[str, Any]], Any] | None = None
             "this is a web page (HTML or XML), not JSON",
             "open the link in a browser and download the file itself",
         )
-    try:
-        return json.loads(content, object_hook=keep)
-    except UnicodeDecodeError as error:
-        raise AnnotationError.in_file(path, f"not text ({error})", "expected a JSON file in UTF-8") from None
-    except json.JSONDecodeError as error:
-        if not content.rstrip().endswith((b"]", b"}")):
-            wrong = f"the JSON is cut off after {len(content):,} bytes"
-            raise AnnotationError.in_file(path, wrong, "download it again and compare the size") from None
-        raise AnnotationError.in_file(path, f"not valid JSON ({error})", "download or convert it again") from None
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -67,22 +67,56 @@ def read_image(path: Path) -> UInt8[Tensor, "3 h w"]:
         DatasetNotFoundError: no such file.
         ImageFileError: not an image, cut off, 16 bits per channel, or more than 100 megapixels.
     """
+    image = _read_plain_jpeg(path)
+    return _read_any(path) if image is None else image
+
+
+def _read_plain_jpeg(path: Path) -> UInt8[Tensor, "3 h w"] | None:
+    """The image, or None for whatever else `_read_any` has to decode or to refuse.
+
+    Nearly all images of all datasets; looking at them with Pillow first takes a tenth of the time of decoding.
+    """
+    try:
+        content = bytearray(path.read_bytes())
+        height, width, channels = _jpeg_shape(content)
+        if channels in (1, 3) and 0 < height * width <= MAX_PIXELS:
+            return _decode(content)
+    except (OSError, IndexError, RuntimeError):
+        return None
+    return None
+
+
+def _jpeg_shape(content: bytearray) -> tuple[int, int, int]:
+    """(height, width, channels) of a JPEG file of 8 bits; zeros for anything else."""
+    if content[:2] != b"\xff\xd8":
+        return 0, 0, 0
+    position = 2
+    while content[position] == 0xFF:
+        marker = content[position + 1]
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # the frame
+            bits, *rest = content[position + 4 : position + 10]
+            return (rest[0] << 8 | rest[1], rest[2] << 8 | rest[3], rest[4] if bits == 8 else 0)
+        position += 2 + (content[position + 2] << 8 | content[position + 3])
+    return 0, 0, 0
+
+
+def _read_any(path: Path) -> UInt8[Tensor, "3 h w"]:
     with _opened(path) as opened:
         header = _checked_header(path, opened)
         try:
             if header.format in ("JPEG", "PNG") and header.mode in ("RGB", "L"):
-                return _decode_fast(path)
+                return _decode(bytearray(path.read_bytes()))
             pixels = np.array(opened if opened.mode == "RGB" else opened.convert("RGB"))
         except Exception as error:  # both raise many kinds on damaged files
             raise _damaged(path, error) from error
     return torch.from_numpy(pixels).permute(2, 0, 1)
 
 
-def _decode_fast(path: Path) -> UInt8[Tensor, "3 h w"]:
+def _decode(content: bytearray) -> UInt8[Tensor, "3 h w"]:
     with warnings.catch_warnings():
         # torchvision 0.29 announces that its decoders will move to another package some day.
         warnings.simplefilter("ignore", DeprecationWarning)
-        return torchvision.io.decode_image(torch.frombuffer(bytearray(path.read_bytes()), dtype=torch.uint8), "RGB")
+        return torchvision.io.decode_image(torch.frombuffer(content, dtype=torch.uint8), "RGB")
 
 
 def _opened(path: Path) -> Image.Image:

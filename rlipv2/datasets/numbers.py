@@ -16,10 +16,18 @@ MIXUP_SHARE, MIXUP_COUNT = 0.05, 10
 
 
 class Locator:
-    """Turns the position of a value in a flat array into an error that names record and image."""
+    """Turns the position of a value in a flat array into an error that names record and image.
 
-    def __init__(self, path: Path, file_names: Sequence[str], ptr: Int[np.ndarray, " p"]) -> None:
+    Args:
+        path: the annotation file.
+        file_names: what the image of each record is called.
+        ptr: where the values of each record begin, and where the last ones end.
+        first: number of the first of these records in the file.
+    """
+
+    def __init__(self, path: Path, file_names: Sequence[str], ptr: Int[np.ndarray, " p"], first: int = 0) -> None:
         self.path = path
+        self.first = first
         self.file_names = file_names
         self.ptr = ptr
 
@@ -32,7 +40,14 @@ class Locator:
         record = self.record(row)
         field = field.replace("[]", f"[{row - int(self.ptr[record])}]")
         return AnnotationError.in_record(
-            self.path, record, self.file_names[record], field=field, value=value, wrong=wrong, todo=todo, more=more
+            self.path,
+            self.first + record,
+            self.file_names[record],
+            field=field,
+            value=value,
+            wrong=wrong,
+            todo=todo,
+            more=more,
         )
 
     def check(

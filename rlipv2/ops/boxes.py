@@ -50,6 +50,8 @@ def clip_boxes(
     limits = torch.tensor([width, height, width, height], dtype=boxes_xyxy.dtype)
     boxes = boxes_xyxy.clamp(min=0).minimum(limits)
     kept = (boxes[:, 2:] > boxes[:, :2]).all(dim=1)
+    if kept.all():
+        return boxes, relations, kept
     # one more row than boxes: index -1 finds it
     rows = torch.cat([torch.cumsum(kept, 0) - 1, torch.tensor([-1])])
     kept_or_none = torch.cat([kept, torch.tensor([True])])

@@ -2,14 +2,19 @@
 
 import os
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 
-def write_atomically(path: Path, content: str | bytes) -> None:
-    """Writes a file under a temporary name in the same folder and renames it: readers see all of it or nothing.
+@contextmanager
+def opened_atomically(path: Path) -> Iterator[BinaryIO]:
+    """A file to write piece by piece, which takes the place of `path` when the block ends.
 
-    Missing folders are made, text is written as UTF-8. Several processes may write the same path at
-    once; the last one to finish wins. On any failure the old file stays and the temporary one goes.
+    It has a temporary name in the same folder until it is whole and renamed then: readers see all of it or nothing.
+    Missing folders are made. Several processes may write the same path at once; the last one to finish wins. On any
+    failure in the block the old file stays and the temporary one goes.
 
     Raises:
         OSError: the disk is full, the folder cannot be written, or `path` is a folder.
@@ -18,10 +23,20 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     try:
         with temporary.open("xb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Writes a whole file, text as UTF-8, see `opened_atomically`.
+
+    Raises:
+        OSError: the disk is full, the folder cannot be written, or `path` is a folder.
+    """
+    with opened_atomically(path) as file:
+        file.write(content.encode() if isinstance(content, str) else content)

@@ -76,18 +76,18 @@ def test_single_draws_follow_the_strategy(strategy):
     counts = np.array([700, 200, 60, 30, 10])
     sampler = NameSampler("abcde", counts, strategy)
     generator = np.random.default_rng(5)
-    drawn = [sampler.extend((), 1, generator)[0] for _ in range(4000)]
+    drawn = [sampler.extend((), 1, generator)[0] for _ in range(10_000)]
     found = np.array([drawn.count(name) for name in "abcde"])
     expected = counts / counts.sum() if strategy == "freq" else np.full(5, 0.2)
-    assert chisquare(found, expected * 4000).pvalue > 0.001
+    assert chisquare(found, expected * 10_000).pvalue > 0.001
 
 
 def test_names_that_are_present_change_nothing_about_the_others():
     sampler = NameSampler("abcde", np.array([700, 200, 60, 30, 10]), "freq")
     generator = np.random.default_rng(6)
-    drawn = [sampler.extend(("a", "d"), 3, generator)[2] for _ in range(4000)]
+    drawn = [sampler.extend(("a", "d"), 3, generator)[2] for _ in range(10_000)]
     found = np.array([drawn.count(name) for name in "bce"])
-    assert chisquare(found, np.array([200, 60, 10]) / 270 * 4000).pvalue > 0.001
+    assert chisquare(found, np.array([200, 60, 10]) / 270 * 10_000).pvalue > 0.001
 
 
 def one_after_the_other(weights, size, generator):
@@ -103,7 +103,7 @@ def one_after_the_other(weights, size, generator):
 @pytest.mark.parametrize("rounds", [0, 8])  # without rejection, and with it
 def test_several_draws_follow_the_official_loop(monkeypatch, rounds):
     monkeypatch.setattr("rlipv2.datamodules.label_sampling.ROUNDS", rounds)
-    weights, trials = np.array([50, 20, 20, 6, 3, 1]), 4000
+    weights, trials = np.array([50, 20, 20, 6, 3, 1]), 10_000
     sampler, generator = NameSampler("abcdef", weights, "freq"), np.random.default_rng(7)
     counts = np.zeros((2, 3, 6))
     for _ in range(trials):
@@ -113,6 +113,19 @@ def test_several_draws_follow_the_official_loop(monkeypatch, rounds):
             counts[kind, np.arange(3), drawn] += 1
     for found, expected in zip(*counts, strict=True):  # first, second and third draw
         assert ((found - expected) ** 2 / np.maximum(found + expected, 1)).sum() < 20.5  # 0.1 % of chi-square, 5
+
+
+def test_names_of_a_long_tailed_corpus_are_drawn_by_their_counts():
+    sampler = LabelSampler(corpus(), total=3).objects
+    generator = np.random.default_rng(8)
+    rows = [sampler.rows[sampler.extend((), 1, generator)[0]] for _ in range(10_000)]
+    expected = 10_000 * sampler.weights / sampler.weights.sum()
+    bins = np.minimum((np.cumsum(expected) / 100).astype(int), 99)  # at least five expected draws in each
+    found, wanted = np.bincount(bins[rows], minlength=100), np.bincount(bins, expected, minlength=100)
+    assert (
+        chisquare(found[wanted > 5], wanted[wanted > 5] * found[wanted > 5].sum() / wanted[wanted > 5].sum()).pvalue
+        > 0.001
+    )
 
 
 def test_draws_of_a_batch_come_again_and_depend_on_its_images():

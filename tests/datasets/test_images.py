@@ -46,6 +46,24 @@ def test_every_mode_becomes_rgb(tmp_path, name, mode):
     torch.testing.assert_close(image.int(), as_pillow_reads(path).int(), atol=3, rtol=0)
 
 
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+@pytest.mark.parametrize(
+    "options", [{}, {"progressive": True}, {"exif": b"Exif\0\0" + b"x" * 5000}, {"comment": "\xff"}]
+)
+def test_plain_jpeg_files_do_without_pillow(tmp_path, monkeypatch, mode, options):
+    path = save(tmp_path / "a.jpg", mode, **options)
+    expected = as_pillow_reads(path)
+    monkeypatch.setattr(images, "_opened", None)
+    torch.testing.assert_close(read_image(path).int(), expected.int(), atol=3, rtol=0)
+
+
+def test_other_jpeg_files_are_left_to_pillow(tmp_path):
+    assert images._read_plain_jpeg(save(tmp_path / "a.jpg", "CMYK")) is None
+    assert images._read_plain_jpeg(save(tmp_path / "a.png")) is None
+    (tmp_path / "b.jpg").write_bytes(b"\xff\xd8\xff")
+    assert images._read_plain_jpeg(tmp_path / "b.jpg") is None
+
+
 def test_lossless_pixels_are_exact_and_channels_first(tmp_path):
     image = read_image(save(tmp_path / "a.png"))
     np.testing.assert_array_equal(image.permute(1, 2, 0).numpy(), PIXELS)

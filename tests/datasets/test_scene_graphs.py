@@ -223,7 +223,7 @@ def test_bad_records_are_named(tmp_path, change, message):
         SceneGraphs(tmp_path)
 
 
-@pytest.mark.parametrize(("content", "message"), [({}, "an empty list"), ({"a": 1}, "top level is dict")])
+@pytest.mark.parametrize(("content", "message"), [([], "an empty list"), ({"a": 1}, "top level is no list")])
 def test_other_files_are_refused(tmp_path, content, message):
     write_json(tmp_path / FILE, content)
     with pytest.raises(ValueError, match=message):

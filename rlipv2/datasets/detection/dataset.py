@@ -2,21 +2,21 @@
 
 import dataclasses
 import logging
-import os
-from collections import defaultdict
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool
 from torch.utils.data import Dataset
 
+from rlipv2.datasets.detection.index import DetectionView, index_instances, view_of
 from rlipv2.datasets.detection.layouts import LAYOUTS, LayoutName, Split, find_annotations
-from rlipv2.datasets.detection.reader import read_instances
-from rlipv2.datasets.detection.records import DetectionRecords, to_xyxy
+from rlipv2.datasets.detection.records import DetectionRecords
 from rlipv2.datasets.errors import DatasetNotFoundError
 from rlipv2.datasets.images import read_image
+from rlipv2.datasets.store import ImageListing
 from rlipv2.ops.boxes import clip_boxes
 from rlipv2.structures import LabelSpace, Sample
 from rlipv2.vocabularies import ObjectVocabulary, load
@@ -44,15 +44,17 @@ class COCODetection(Dataset[Sample]):
         max_skip_rate: share of the images whose file may be missing in training; more is an error. The three
             images of Objects365 that no copy has do not count. Evaluation needs every image.
         vocabulary: other names or prompts than those of `vocabularies.load(layout)`.
+        index: folder of the index of the annotations, by default `.rlipv2-index` in `root`. It is built on first use
+            and again when the annotations changed; see `rlipv2.datasets.store`.
 
     Attributes:
-        records: the boxes in flat arrays, after all of the above but the clamping.
         annotation_file: the file they came from.
         counts: what was read, skipped and dropped.
 
     Raises:
         DatasetNotFoundError: annotations or images are not there.
         AnnotationError: the annotations cannot be used; names the record.
+        PermissionError: the index has to be built but cannot be written.
         ValueError: options out of range.
     """
 
@@ -67,6 +69,7 @@ class COCODetection(Dataset[Sample]):
         training: bool | None = None,
         max_skip_rate: int | float = 0.001,
         vocabulary: ObjectVocabulary | None = None,
+        index: str | Path | None = None,
     ) -> None:
         if layout not in LAYOUTS:
             raise ValueError(f"layout={layout!r}: expected one of {sorted(LAYOUTS)}")
@@ -81,15 +84,26 @@ class COCODetection(Dataset[Sample]):
         self.vocabulary = vocabulary or load(layout)
         self.label_space = LabelSpace(objects=self.vocabulary.names, relations=())
         self.annotation_file = find_annotations(self.root, split, layout, annotations)
-        records = read_instances(
-            self.annotation_file, self.vocabulary, image_path=partial(self.layout.image_path, split)
+        store = index_instances(
+            self.root,
+            self.annotation_file,
+            self.vocabulary,
+            split=split,
+            image_path=partial(self.layout.image_path, split),
+            index=index,
         )
-        self.counts: dict[str, int] = {"images in file": len(records)}
-        records = self._without_missing(records, max_skip_rate)
-        self.records = self._for_training(records) if self.training else records
+        self._view = view_of(store, self.root, training=self.training, absent=self.layout.absent)
+        self.counts: dict[str, int] = {"images in file": len(store.tables["images"]["image_ids"])}
+        self._limit_missing(max_skip_rate)
+        self.counts |= self._view.counts
         self.counts |= {"images": len(self.records), "boxes": len(self.records.boxes)}
         described = ", ".join(f"{count:,} {what}" for what, count in self.counts.items())
         logger.info("%s %s from %s: %s", self.layout.title, split, self.annotation_file, described)
+
+    @property
+    def records(self) -> DetectionRecords:
+        """The boxes in memory-mapped flat arrays, after all rules but the clamping."""
+        return self._view.records
 
     def __len__(self) -> int:
         return len(self.records)
@@ -105,44 +119,32 @@ class COCODetection(Dataset[Sample]):
         sample = Sample(image, annotation, self.label_space, (height, width))
         return sample if self.transform is None else self.transform(sample)
 
-    def _for_training(self, records: DetectionRecords) -> DetectionRecords:
-        """Without crowd regions and boxes that have no area inside the image."""
-        limits = np.repeat(records.sizes[:, ::-1], np.diff(records.box_ptr), axis=0)
-        corners = to_xyxy(records.boxes).clip(0, np.concatenate([limits, limits], axis=1))
-        flat = np.asarray((corners[:, 2:] <= corners[:, :2]).any(axis=1))
-        self.counts["crowd regions dropped"] = int(records.crowd.sum())
-        self.counts["boxes without area in the image dropped"] = int((flat & ~records.crowd).sum())
-        return records.keep_boxes(~flat & ~records.crowd).compact()
+    def __getstate__(self) -> dict[str, Any]:
+        # loader workers that are not forked open the files again instead of getting a copy of what is in them
+        return self.__dict__ | {"_view": (self._view.folder, self._view.digest)}
 
-    def _without_missing(self, records: DetectionRecords, max_skip_rate: int | float) -> DetectionRecords:
-        """Leaves out images whose file is not there; too many, or any in evaluation, are an error."""
-        missing = missing_files(self.root, records)
-        if not missing.any():
-            return records
-        known = missing & np.isin(records.image_ids, list(self.layout.absent))
-        others = int((missing & ~known).sum())
-        if not self.training or others > max_skip_rate * len(records):
-            examples = ", ".join(records.file_name(int(row)) for row in np.flatnonzero(missing)[:5])
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ |= state | {"_view": DetectionView.open(*state["_view"])}
+
+    def _limit_missing(self, max_skip_rate: int | float) -> None:
+        """Too many images whose file is not there, or any in evaluation, are an error."""
+        known, others, first = self._view.missing
+        missing = known + others
+        if not missing:
+            return
+        total = len(self) + missing
+        if not self.training or others > max_skip_rate * total:
             allowed = f", more than training may leave out (max_skip_rate={max_skip_rate})" if self.training else ""
             raise DatasetNotFoundError(
-                f"{self.root}: {int(missing.sum()):,} of {len(records):,} images of {self.annotation_file} are missing"
-                f"{allowed}: {examples}{', ...' if missing.sum() > 5 else ''}; unpack the image archives fully, see "
+                f"{self.root}: {missing:,} of {total:,} images of {self.annotation_file} are missing{allowed}: "
+                f"{', '.join(first[:5])}{', ...' if missing > 5 else ''}; unpack the image archives fully, see "
                 f"{self.layout.readme}"
             )
-        self.counts["images skipped that no copy of the dataset has"] = int(known.sum())
+        self.counts["images skipped that no copy of the dataset has"] = known
         self.counts["images skipped whose file is missing"] = others
-        logger.warning("%s: %d images are skipped, their files are missing", self.root, int(missing.sum()))
-        return records.select(~missing)
+        logger.warning("%s: %d images are skipped, their files are missing", self.root, missing)
 
 
 def missing_files(root: Path, records: DetectionRecords) -> Bool[np.ndarray, " i"]:
     """True for images whose file is not under `root`; one listing per folder instead of a look at each file."""
-    rows: defaultdict[str, list[int]] = defaultdict(list)
-    for row in range(len(records)):
-        rows[str(PurePosixPath(records.file_name(row)).parent)].append(row)
-    missing = np.zeros(len(records), dtype=bool)
-    for folder, members in rows.items():
-        present = set(os.listdir(root / folder)) if (root / folder).is_dir() else set()
-        for row in members:
-            missing[row] = PurePosixPath(records.file_name(row)).name not in present
-    return missing
+    return ImageListing(root).missing(records.file_names)

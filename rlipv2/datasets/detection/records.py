@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Bool, Float, Int
 
+from rlipv2.ops.texts import TextArray
 from rlipv2.structures import Annotation, RelationRecords
 
 
@@ -19,7 +20,7 @@ class DetectionRecords:
 
     Attributes:
         image_ids: one number per image, unique.
-        file_names: path of each image relative to the root of the dataset, UTF-8 bytes of a common length.
+        file_names: path of each image relative to the root of the dataset.
         sizes: (height, width) in pixels as the annotation file tells them.
         boxes: x y w h in pixels, as in the annotation file.
         labels: row of the object names.
@@ -29,7 +30,7 @@ class DetectionRecords:
     """
 
     image_ids: Int[np.ndarray, " i"]
-    file_names: Shaped[np.ndarray, " i"]
+    file_names: TextArray
     sizes: Int[np.ndarray, "i 2"]
     boxes: Float[np.ndarray, "n 4"]
     labels: Int[np.ndarray, " n"]
@@ -42,7 +43,7 @@ class DetectionRecords:
 
     def file_name(self, index: int) -> str:
         """The path of an image relative to the root of the dataset."""
-        return bytes(self.file_names[index]).decode()
+        return self.file_names[index]
 
     def annotation(self, index: int) -> Annotation:
         """The labels of an image without its crowd regions, which neither training nor a loss can use."""
@@ -56,6 +57,20 @@ class DetectionRecords:
             relations=torch.zeros(0, 3, dtype=torch.int64),
         )
 
+    def part(self, start: int, stop: int) -> "DetectionRecords":
+        """The images from one position up to another, in the same arrays."""
+        rows = slice(int(self.box_ptr[start]), int(self.box_ptr[stop]))
+        return DetectionRecords(
+            image_ids=self.image_ids[start:stop],
+            file_names=self.file_names[start:stop],
+            sizes=self.sizes[start:stop],
+            boxes=self.boxes[rows],
+            labels=self.labels[rows],
+            areas=self.areas[rows],
+            crowd=self.crowd[rows],
+            box_ptr=self.box_ptr[start : stop + 1] - rows.start,
+        )
+
     def select(self, keep: Bool[np.ndarray, " i"]) -> "DetectionRecords":
         """Only the images where `keep` is true."""
         boxes = np.repeat(keep, np.diff(self.box_ptr))
@@ -64,7 +79,7 @@ class DetectionRecords:
         return dataclasses.replace(
             records,
             image_ids=self.image_ids[keep],
-            file_names=self.file_names[keep],
+            file_names=self.file_names.take(np.flatnonzero(keep)),
             sizes=self.sizes[keep],
             box_ptr=ptr,
         )
@@ -94,7 +109,7 @@ class DetectionRecords:
         """The same boxes (crowds too) as x1 y1 x2 y2, in the form the checks of all datasets read; no relations."""
         return RelationRecords(
             image_ids=self.image_ids,
-            file_names=tuple(map(self.file_name, range(len(self)))),
+            file_names=self.file_names,
             sizes=self.sizes,
             boxes=to_xyxy(self.boxes).astype(np.float32),
             labels=self.labels.astype(np.int64),

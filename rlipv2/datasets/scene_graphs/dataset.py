@@ -1,11 +1,11 @@
 """Scene graphs with free-form names: Visual Genome, and pseudo-labelled images in its layout."""
 
-import copy
 import dataclasses
 import logging
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -15,16 +15,10 @@ from torch.utils.data import Dataset
 
 from rlipv2.datasets.errors import DatasetNotFoundError
 from rlipv2.datasets.images import read_image
+from rlipv2.datasets.scene_graphs.index import Rules, View, index_scene_graphs, view_of
 from rlipv2.datasets.scene_graphs.names import NameCounts
-from rlipv2.datasets.scene_graphs.reader import read_scene_graphs
-from rlipv2.datasets.scene_graphs.subsets import (
-    excluded_images,
-    first_of_each,
-    first_relations,
-    missing_files,
-    overlapping,
-    read_ids,
-)
+from rlipv2.datasets.scene_graphs.reader import SceneGraphContent, limit_skipped
+from rlipv2.datasets.scene_graphs.subsets import read_ids
 from rlipv2.ops.boxes import clip_boxes
 from rlipv2.structures import Annotation, LabelSpace, RelationRecords, Sample
 
@@ -94,9 +88,10 @@ class SceneGraphs(Dataset[Sample]):
             (relative to `root`). Their names stay in the counts.
         lower_case: see `read_scene_graphs`.
         max_skip_rate: share of objects, relations and images (files that are missing) that may be left out.
+        index: folder of the index of the annotations, by default `.rlipv2-index` in `root`. It is built on first use
+            and again when the annotations changed; see `rlipv2.datasets.store`.
 
     Attributes:
-        content: the annotations in flat arrays, after all of the above but the clamping.
         names: how often each name occurs in the corpus.
         annotation_file: the file they came from.
         counts: what was read, skipped and dropped.
@@ -104,6 +99,7 @@ class SceneGraphs(Dataset[Sample]):
     Raises:
         DatasetNotFoundError: folder, annotations or images are not there.
         AnnotationError: the annotations cannot be used; names the record.
+        PermissionError: the index has to be built but cannot be written.
         ValueError: an option out of range.
     """
 
@@ -124,6 +120,7 @@ class SceneGraphs(Dataset[Sample]):
         exclude_ids: Sequence[int | str] | str | Path = (),
         lower_case: bool = False,
         max_skip_rate: int | float = 0.001,
+        index: str | Path | None = None,
     ) -> None:
         _check("relation_order", relation_order, ("file", "confidence"))
         _check("doubled_relations", doubled_relations, ("keep", "drop"))
@@ -133,29 +130,33 @@ class SceneGraphs(Dataset[Sample]):
         self.root = Path(root).expanduser()
         self.transform = transform
         self.annotation_file = find_annotations(self.root, annotations)
-        self.content = read_scene_graphs(
+        ids = read_ids(self.root / exclude_ids) if isinstance(exclude_ids, str | Path) else exclude_ids
+        store = index_scene_graphs(
+            self.root,
             self.annotation_file,
             image_paths=None if image_paths is None else self.root / image_paths,
             lower_case=lower_case,
-            max_skip_rate=max_skip_rate,
+            index=index,
         )
-        self.counts: dict[str, int] = {"images in file": len(self.records), **self.content.skipped}
-        self._keep("relations below the threshold", self.content.confidences >= relation_threshold)
-        if pair_overlap:
-            self._keep("relations of boxes apart", overlapping(self.content))
+        limit_skipped(self.annotation_file, store.content["skipped"], store.content["totals"], max_skip_rate)
+        rules = Rules(
+            relation_threshold=relation_threshold,
+            pair_overlap=pair_overlap,
+            max_relations=max_relations,
+            relation_order=relation_order,
+            doubled_relations=doubled_relations,
+            unrelated_images=unrelated_images,
+            exclude_ids=tuple(ids),
+        )
+        self._rows: Int[np.ndarray, " i"] | None = None
+        self._view = view_of(store, self.root, rules)
+        self.counts: dict[str, int] = {
+            "images in file": len(store.tables["images"]["image_ids"]),
+            **store.content["skipped"],
+            **self._view.counts,
+        }
         self.names = self._names(names)
-        if doubled_relations == "drop":
-            self._keep("doubled relations", first_of_each(self.content))
-        if max_relations is not None:
-            self._keep(
-                "relations beyond max_relations", first_relations(self.content, max_relations, order=relation_order)
-            )
-        if unrelated_images == "drop":
-            self._keep_images("images without relations", self.related)
-        ids = read_ids(self.root / exclude_ids) if isinstance(exclude_ids, str | Path) else exclude_ids
-        if ids:
-            self._keep_images("excluded images", ~excluded_images(self.content, ids))
-        self._drop_missing_images(max_skip_rate)
+        self._limit_missing_images(max_skip_rate)
         self.counts |= {
             "images": len(self),
             "boxes": len(self.records.boxes),
@@ -167,6 +168,16 @@ class SceneGraphs(Dataset[Sample]):
         logger.info("scene graphs from %s: %s", self.annotation_file, described)
 
     @property
+    def content(self) -> SceneGraphContent:
+        """The annotations in flat arrays, after all rules but the clamping; memory-mapped but for those of a part."""
+        return self._view.content if self._rows is None else self._part
+
+    @cached_property
+    def _part(self) -> SceneGraphContent:
+        assert self._rows is not None
+        return self._view.content.select(self._rows)
+
+    @property
     def records(self) -> RelationRecords:
         """Boxes and relations; labels are rows of `content.objects` and `content.relations`."""
         return self.content.records
@@ -174,13 +185,28 @@ class SceneGraphs(Dataset[Sample]):
     @property
     def related(self) -> Bool[np.ndarray, " i"]:
         """True for images with relations."""
-        return np.diff(self.records.relation_ptr) > 0
+        related = np.diff(self._view.content.records.relation_ptr) > 0
+        return related if self._rows is None else related[self._rows]
+
+    @property
+    def image_ids(self) -> Int[np.ndarray, " i"]:
+        """The id of every image, see `SceneGraphContent`."""
+        ids = self._view.content.records.image_ids
+        return ids if self._rows is None else ids[self._rows]
+
+    def __getstate__(self) -> dict[str, Any]:
+        # loader workers that are not forked open the files again instead of getting a copy of what is in them
+        state = {name: value for name, value in self.__dict__.items() if name != "_part"}
+        return state | {"_view": (self._view.folder, self._view.digest)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ |= state | {"_view": View.open(*state["_view"])}
 
     def __len__(self) -> int:
-        return len(self.records)
+        return len(self._view.content.records) if self._rows is None else len(self._rows)
 
     def __getitem__(self, index: int) -> Sample:
-        annotation = self.records[range(len(self))[index]]
+        annotation = self.annotation(index)
         image = read_image(self.root / annotation.file_name)
         height, width = image.shape[1:]
         annotation, label_space = self._with_own_names(annotation)
@@ -190,10 +216,17 @@ class SceneGraphs(Dataset[Sample]):
         sample = Sample(image, annotation, label_space, (height, width))
         return sample if self.transform is None else self.transform(sample)
 
+    def annotation(self, index: int) -> Annotation:
+        """Boxes and relations of an image, without reading the image."""
+        row = range(len(self))[index]
+        return self._view.content.records[row if self._rows is None else int(self._rows[row])]
+
     def select(self, images: Int[np.ndarray, " k"]) -> "SceneGraphs":
         """The same dataset with only the images at these positions, in file order."""
-        other = copy.copy(self)
-        other.content = self.content.select(images)
+        images = np.unique(np.asarray(images, np.int64))
+        other = object.__new__(type(self))  # copy.copy would open the files again
+        other.__dict__ |= {name: value for name, value in self.__dict__.items() if name != "_part"}
+        other._rows = images if self._rows is None else self._rows[images]
         return other
 
     def _with_own_names(self, annotation: Annotation) -> tuple[Annotation, LabelSpace]:
@@ -201,42 +234,33 @@ class SceneGraphs(Dataset[Sample]):
         objects, labels = _renumbered(annotation.labels)
         relations, predicates = _renumbered(annotation.relations[:, 2])
         space = LabelSpace(
-            objects=tuple(self.content.objects[row] for row in objects),
-            relations=tuple(self.content.relations[row] for row in relations),
+            objects=tuple(self._view.content.objects[row] for row in objects),
+            relations=tuple(self._view.content.relations[row] for row in relations),
         )
         triplets = torch.cat([annotation.relations[:, :2], predicates[:, None]], dim=1)
         return dataclasses.replace(annotation, labels=labels, relations=triplets), space
 
     def _names(self, names: str | Path | None) -> NameCounts:
-        content, records = self.content, self.records
         candidates = NAME_FILES if names == "auto" else () if names is None else (names,)
         for path in (self.root / name for name in candidates):
             if names != "auto" or path.is_file():
                 return NameCounts.read(path)
-        return NameCounts.count(content.objects, records.labels, content.relations, records.relations[:, 2])
+        return self._view.names
 
-    def _keep(self, what: str, keep: np.ndarray) -> None:
-        self.content = self.content.keep_relations(keep)
-        self.counts[f"{what} dropped"] = int((~keep).sum())
-
-    def _keep_images(self, what: str, keep: np.ndarray) -> None:
-        self.content = self.content.select(np.flatnonzero(keep))
-        self.counts[f"{what} dropped"] = int((~keep).sum())
-
-    def _drop_missing_images(self, max_skip_rate: int | float) -> None:
-        missing = missing_files(self.root, self.records.file_names)
+    def _limit_missing_images(self, max_skip_rate: int | float) -> None:
+        missing, first = self._view.missing
         if not missing:
             return
-        shown = f"({', '.join(missing[:5])}{', ...' if len(missing) > 5 else ''})"
-        if len(missing) > max_skip_rate * len(self):
+        total = len(self) + missing
+        shown = f"({', '.join(first[:5])}{', ...' if missing > 5 else ''})"
+        if missing > max_skip_rate * total:
             raise DatasetNotFoundError(
-                f"{self.root}: {len(missing):,} of {len(self):,} images are missing {shown}, more than the share "
+                f"{self.root}: {missing:,} of {total:,} images are missing {shown}, more than the share "
                 f"max_skip_rate={max_skip_rate} that may be left out; unpack the image archives fully, then run "
                 f"`python -m rlipv2.datasets check vg {self.root}`"
             )
-        logger.warning("%s: %d images are missing and left out %s", self.root, len(missing), shown)
-        gone = set(missing)
-        self._keep_images("missing images", np.array([name not in gone for name in self.records.file_names]))
+        logger.warning("%s: %d images are missing and left out %s", self.root, missing, shown)
+        self.counts["missing images dropped"] = missing
 
 
 def _renumbered(labels: Int[Tensor, " n"]) -> tuple[list[int], Int[Tensor, " n"]]:

@@ -59,7 +59,7 @@ class SceneGraphMixture(Dataset[Sample]):
     def key(self, index: int) -> tuple[str, int]:
         """(corpus, image id): which image this is, in whatever order the corpora are."""
         corpus, row = self.place(index)
-        return corpus, int(self.parts[corpus].records.image_ids[row])
+        return corpus, int(self.parts[corpus].image_ids[row])
 
     def select(self, images: Int[np.ndarray, " k"]) -> "SceneGraphMixture":
         """The same mixture with only the images at these positions, in order; names keep their counts."""

@@ -32,7 +32,19 @@ class NameCounts:
         predicates: Int[np.ndarray, " h"],
     ) -> "NameCounts":
         """Counts rows of two name lists; ties stay in the order of the lists, names that never occur are left out."""
-        return cls(*_by_frequency(objects, labels), *_by_frequency(relations, predicates))
+        object_counts = np.bincount(labels, minlength=len(objects))
+        return cls.of_counts(objects, object_counts, relations, np.bincount(predicates, minlength=len(relations)))
+
+    @classmethod
+    def of_counts(
+        cls,
+        objects: Sequence[str],
+        object_counts: Int[np.ndarray, " o"],
+        relations: Sequence[str],
+        relation_counts: Int[np.ndarray, " r"],
+    ) -> "NameCounts":
+        """The same, counted before."""
+        return cls(*_by_frequency(objects, object_counts), *_by_frequency(relations, relation_counts))
 
     @classmethod
     def sum(cls, parts: Sequence["NameCounts"]) -> "NameCounts":
@@ -74,8 +86,8 @@ class NameCounts:
         write_json(path, content)
 
 
-def _by_frequency(names: Sequence[str], rows: Int[np.ndarray, " n"]) -> tuple[tuple[str, ...], Int[np.ndarray, " c"]]:
-    counts = np.bincount(rows, minlength=len(names)).astype(np.int64)
+def _by_frequency(names: Sequence[str], counts: Int[np.ndarray, " n"]) -> tuple[tuple[str, ...], Int[np.ndarray, " c"]]:
+    counts = counts.astype(np.int64)
     order = np.argsort(-counts, kind="stable")[: int((counts > 0).sum())]
     return tuple(names[row] for row in order), counts[order]
 

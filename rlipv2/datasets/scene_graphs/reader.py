@@ -7,23 +7,25 @@ each a `predicate`, `subject_id` and `object_id` (of `objects`), for pseudo-labe
 
 import dataclasses
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from rlipv2.datasets.errors import AnnotationError
-from rlipv2.datasets.files import read_json
-from rlipv2.datasets.numbers import Locator, integers, pointers
-from rlipv2.datasets.scene_graphs.paths import image_files
-from rlipv2.structures import LabelSpace, RelationRecords
+from rlipv2.datasets.json_stream import Watch, iterate_records
+from rlipv2.datasets.numbers import Locator, pointers
+from rlipv2.datasets.scene_graphs.fields import boxes_xywh, columns, confidences_of, joined_rows, names_of
+from rlipv2.datasets.scene_graphs.paths import ImageFiles
+from rlipv2.datasets.store.collector import collector_paused
+from rlipv2.datasets.store.columns import Column, Columns, ends
+from rlipv2.structures import RelationRecords
 
-BOX_FIELDS = ("x", "y", "w", "h")
-OBJECT_FIELDS = ("object_id", *BOX_FIELDS, "names")
-RELATION_FIELDS = ("predicate", "subject_id", "object_id")
+CHUNK = 1000
+"""Records that are in memory at once: with 15 objects and 11 relations each they take about 15 MB."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ class SceneGraphContent:
 def read_scene_graphs(
     path: Path, *, image_paths: Path | None = None, lower_case: bool = False, max_skip_rate: int | float = 0.001
 ) -> SceneGraphContent:
-    """Reads a whole file, every value checked.
+    """Reads a whole file into memory, every value checked.
 
     Objects without a name or of a size that is not positive, and relations without a name or with an object that is
     not in the record, are left out and counted; beyond `max_skip_rate` of all objects or relations they are an error.
@@ -80,129 +82,149 @@ def read_scene_graphs(
         DatasetNotFoundError: no such file.
         AnnotationError: the file, or a record of it, cannot be used; names the record.
     """
-    content = read_json(path)
-    if not isinstance(content, list) or not content:
-        top = type(content).__name__ if content else "an empty list"
-        raise AnnotationError.in_file(path, f"its top level is {top}", "expected a list with a record per image")
-    ids, objects, relations = _columns(content, path)
-    names = [str(image) for image in ids]
-    box_rows = Locator(path, names, pointers(len(record["objects"]) for record in content))
-    relation_rows = Locator(path, names, pointers(len(record["relationships"]) for record in content))
-    boxes = _boxes(objects, box_rows)
-    box_names, labels = _names(objects, "names", box_rows, "objects[].names", lower_case)
-    predicates, relation_labels = _names(relations, "predicate", relation_rows, "relationships[].predicate", lower_case)
-    confidences = _confidences(relations, relation_rows)
-    joined = _joined_rows(objects, relations, box_rows, relation_rows)
-    fine = {"objects without a name": labels >= 0, "objects without an area": (boxes[:, 2:] > 0).all(axis=1)}
-    kept_boxes = np.logical_and.reduce(list(fine.values()))
-    found = (joined >= 0).all(axis=1)
-    # row -1 stands for the object that is not there
-    has_both = np.append(kept_boxes, False)[joined].all(axis=1)
-    fine["relations without a name"] = relation_labels >= 0
-    fine["relations to an object that is not in the record"] = found
-    fine["relations to an object that is left out"] = has_both | ~found
-    kept = (relation_labels >= 0) & has_both
-    skipped = {what: int((~good).sum()) for what, good in fine.items() if not good.all()}
-    _limit(path, skipped, {"objects": len(boxes), "relations": len(joined)}, max_skip_rate)
-    before = np.concatenate([[0], np.cumsum(kept_boxes)]).astype(np.int64)
-    box_ptr = before[box_rows.ptr]
-    images = np.repeat(np.arange(len(content)), np.diff(relation_rows.ptr))
-    local = before[joined] - box_ptr[images][:, None]
-    numbered = set(map(type, ids)) == {int}
+    reader = SceneGraphReader(path, image_paths=image_paths, lower_case=lower_case)
+    tables = reader.read(Columns)
+    limit_skipped(path, reader.skipped, reader.totals, max_skip_rate)
+    objects, relations = tuple(reader.objects), tuple(reader.relations)
+    return content_of(tables, objects, relations, skipped=reader.skipped, numbered=reader.numbered)
+
+
+class SceneGraphReader:
+    """Reads the records of a file in chunks, so that never more than `CHUNK` of them are in memory as Python objects.
+
+    Args:
+        path: the JSON list.
+        image_paths: `image_id_to_filepath.json`, needed for Objects365.
+        lower_case: names in lower case.
+        watch: see `iterate_records`.
+
+    Attributes:
+        objects: number of every name, in order of first occurrence.
+        relations: the same for predicates.
+        skipped: how many objects and relations were left out, by reason.
+        totals: how many there were of both.
+        numbered: whether all image ids are numbers.
+    """
+
+    def __init__(
+        self, path: Path, *, image_paths: Path | None = None, lower_case: bool = False, watch: Watch | None = None
+    ) -> None:
+        self.path, self.lower_case, self._watch = path, lower_case, watch
+        self.objects: dict[str, int] = {}
+        self.relations: dict[str, int] = {}
+        self.skipped: dict[str, int] = {}
+        self.totals = {"objects": 0, "relations": 0}
+        self.numbered = True
+        self._image_paths = image_paths
+
+    def read(self, new_columns: Callable[[], Columns]) -> dict[str, dict[str, Column]]:
+        """The tables images, boxes, relations and pointers, in columns made by `new_columns`."""
+        images, boxes, relations, count = new_columns(), new_columns(), new_columns(), 0
+        files = ImageFiles(self.path, self._image_paths)
+        with collector_paused():
+            for chunk in _chunks(iterate_records(self.path, watch=self._watch)):
+                lengths = self._read_chunk(chunk, count, boxes, relations)
+                images.append(**lengths, file_names=files(chunk, count))
+                count += len(chunk)
+        if not count:
+            todo = "expected a list with a record per image"
+            raise AnnotationError.in_file(self.path, "its top level is an empty list", todo)
+        del files  # its list of images takes much memory
+        fields = images.arrays()
+        if not self.numbered:
+            fields["image_ids"] = np.arange(count)
+        pointers = {f"{kind}_ptr": ends(fields.pop(f"{kind}_counts")) for kind in ("box", "relation")}
+        return {"images": fields, "boxes": boxes.arrays(), "relations": relations.arrays(), "pointers": pointers}
+
+    def _read_chunk(
+        self, content: list[Any], first: int, boxes: Columns, relations: Columns
+    ) -> dict[str, Int[np.ndarray, " i"]]:
+        """Appends the boxes and relations of records; returns the ids of their images and how many each image has."""
+        ids, objects, links = columns(content, self.path, first)
+        names = [str(image) for image in ids]
+        box_rows = Locator(self.path, names, pointers(len(r["objects"]) for r in content), first)
+        relation_rows = Locator(self.path, names, pointers(len(r["relationships"]) for r in content), first)
+        xywh = boxes_xywh(objects, box_rows)
+        labels = names_of(objects, "names", box_rows, "objects[].names", self.objects, self.lower_case)
+        predicates = names_of(
+            links, "predicate", relation_rows, "relationships[].predicate", self.relations, self.lower_case
+        )
+        confidences = confidences_of(links, relation_rows)
+        joined = joined_rows(objects, links, box_rows, relation_rows)
+        kept_boxes, kept = self._usable(xywh, labels, predicates, joined)
+        before = np.concatenate([[0], np.cumsum(kept_boxes)]).astype(np.int64)
+        before_relations = np.concatenate([[0], np.cumsum(kept)]).astype(np.int64)
+        box_ptr = before[box_rows.ptr]
+        owners = np.repeat(np.arange(len(content)), np.diff(relation_rows.ptr))
+        local = before[joined] - box_ptr[owners][:, None]
+        numbered = set(map(type, ids)) == {int}
+        self.numbered &= numbered
+        corners = np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1)
+        boxes.append(boxes=corners[kept_boxes].astype(np.float32), labels=labels[kept_boxes])
+        triplets = np.concatenate([local, predicates[:, None]], axis=1)
+        relations.append(relations=triplets[kept].astype(np.int32), confidences=confidences[kept])
+        return {
+            "image_ids": np.array(ids if numbered else range(first, first + len(ids)), np.int64),
+            "box_counts": np.diff(box_ptr),
+            "relation_counts": np.diff(before_relations[relation_rows.ptr]),
+        }
+
+    def _usable(
+        self,
+        boxes: Float[np.ndarray, "n 4"],
+        labels: Int[np.ndarray, " n"],
+        predicates: Int[np.ndarray, " h"],
+        joined: Int[np.ndarray, "h 2"],
+    ) -> tuple[Bool[np.ndarray, " n"], Bool[np.ndarray, " h"]]:
+        """Which objects and relations can be used; counts the others."""
+        fine = {"objects without a name": labels >= 0, "objects without an area": (boxes[:, 2:] > 0).all(axis=1)}
+        kept_boxes = np.logical_and.reduce(list(fine.values()))
+        found = (joined >= 0).all(axis=1)
+        # row -1 stands for the object that is not there
+        has_both = np.append(kept_boxes, False)[joined].all(axis=1)
+        fine["relations without a name"] = predicates >= 0
+        fine["relations to an object that is not in the record"] = found
+        fine["relations to an object that is left out"] = has_both | ~found
+        for what, good in fine.items():
+            if not good.all():
+                self.skipped[what] = self.skipped.get(what, 0) + int((~good).sum())
+        self.totals["objects"] += len(boxes)
+        self.totals["relations"] += len(joined)
+        return kept_boxes, (predicates >= 0) & has_both
+
+
+def content_of(
+    tables: Mapping[str, Mapping[str, Any]],
+    objects: tuple[str, ...],
+    relations: tuple[str, ...],
+    *,
+    skipped: Mapping[str, int],
+    numbered: bool,
+) -> SceneGraphContent:
+    """The content that these tables hold, in the same arrays."""
+    images, pointers = tables["images"], tables["pointers"]
     records = RelationRecords(
-        image_ids=np.array(ids if numbered else range(len(ids)), np.int64),
-        file_names=image_files(content, path, image_paths),
-        sizes=np.zeros((len(content), 2), np.int64),
-        boxes=np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)[kept_boxes].astype(np.float32),
-        labels=labels[kept_boxes],
-        box_ptr=box_ptr,
-        relations=np.concatenate([local, relation_labels[:, None]], axis=1),
-        relation_ptr=relation_rows.ptr,
-    ).keep_relations(kept)
-    return SceneGraphContent(records, box_names, predicates, confidences[kept], skipped, numbered)
+        image_ids=images["image_ids"],
+        file_names=images["file_names"],
+        sizes=np.broadcast_to(np.int64(0), (len(images["image_ids"]), 2)),  # the file tells none
+        boxes=tables["boxes"]["boxes"],
+        labels=tables["boxes"]["labels"],
+        box_ptr=pointers["box_ptr"],
+        relations=tables["relations"]["relations"],
+        relation_ptr=pointers["relation_ptr"],
+    )
+    confidences = tables["relations"]["confidences"]
+    return SceneGraphContent(records, objects, relations, confidences, dict(skipped), numbered)
 
 
-def _columns(content: Sequence[Any], path: Path) -> tuple[list[Any], dict[str, list[Any]], dict[str, list[Any]]]:
-    """Image ids, and every field of all objects and relations, end to end."""
-    try:
-        ids = [record["image_id"] for record in content]
-        parts = [list(itertools.chain.from_iterable(r[part] for r in content)) for part in ("objects", "relationships")]
-        objects = {name: [row[name] for row in parts[0]] for name in OBJECT_FIELDS}
-        relations = {name: [row[name] for row in parts[1]] for name in RELATION_FIELDS}
-        relations["confidence"] = [row.get("confidence") for row in parts[1]]
-    except (KeyError, TypeError, AttributeError):
-        _raise_for_structure(content, path)
-    lists = {type(record[part]) for record in content for part in ("objects", "relationships")}
-    if lists != {list} or not {type(image) for image in ids} <= {int, str}:
-        _raise_for_structure(content, path)
-    return ids, objects, relations
+def limit_skipped(
+    path: Path, skipped: Mapping[str, int], totals: Mapping[str, int], max_skip_rate: int | float
+) -> None:
+    """Raises where more than this share of the objects or relations of a file cannot be used.
 
-
-def _boxes(objects: dict[str, list[Any]], where: Locator) -> Float[np.ndarray, "n 4"]:
-    """Rows x y w h."""
-    columns = []
-    for name in BOX_FIELDS:
-        values, field = objects[name], f"objects[].{name}"
-        if not set(map(type, values)) <= {int, float}:
-            bad = np.array([type(value) not in (int, float) for value in values], bool)
-            where.check(bad, values, field=field, wrong="not a number", todo="expected pixels, without quotes")
-        column = np.array(values, np.float64)
-        where.check(~np.isfinite(column), values, field=field, wrong="not finite", todo="correct or remove this box")
-        columns.append(column)
-    return np.stack(columns, axis=1)
-
-
-def _names(
-    rows: dict[str, list[Any]], key: str, where: Locator, field: str, lower_case: bool
-) -> tuple[tuple[str, ...], Int[np.ndarray, " n"]]:
-    """The distinct names in order of first occurrence, and the row of each; -1 for blank names."""
-    values = rows[key]
-    if not set(map(type, values)) <= {str}:
-        todo = "expected one name"
-        if any(isinstance(value, list) for value in values):
-            todo += "; lists are those of the original scene_graphs.json: use the preprocessed file of RLIP"
-        bad = np.array([not isinstance(value, str) for value in values], bool)
-        where.check(bad, values, field=field, wrong="not a text", todo=todo)
-    if lower_case:
-        values = [value.lower() for value in values]
-    background = np.array([value == LabelSpace.NO_OBJECT for value in values], bool)
-    if key == "names":
-        todo = "this text stands for the background: rename or remove the object"
-        where.check(background, values, field=field, wrong="reserved name", todo=todo)
-    numbers: dict[str, int] = {}
-    labels = [numbers.setdefault(value, len(numbers)) if value.strip() else -1 for value in values]
-    return tuple(numbers), np.array(labels, np.int64)
-
-
-def _confidences(relations: dict[str, list[Any]], where: Locator) -> Float[np.ndarray, " h"]:
-    values, field = relations["confidence"], "relationships[].confidence"
-    bad = np.array([value is not None and type(value) not in (int, float) for value in values], bool)
-    where.check(bad, values, field=field, wrong="not a number", todo="expected 0 to 1, or no such field")
-    # float64: the cut at 0.20 is exact
-    numbers = np.array([np.inf if value is None else value for value in values], np.float64)
-    told = np.array([value is not None for value in values], bool)
-    outside = told & ~((numbers >= 0) & (numbers <= 1))
-    where.check(outside, values, field=field, wrong="out of range", todo="expected 0 to 1, or no such field")
-    return numbers
-
-
-def _joined_rows(
-    objects: dict[str, list[Any]], relations: dict[str, list[Any]], box_rows: Locator, relation_rows: Locator
-) -> Int[np.ndarray, "h 2"]:
-    """(subject, object) of each relation as rows of all objects; -1 where the record has no such object."""
-    ids = integers(objects["object_id"], box_rows, "objects[].object_id")
-    ends = [integers(relations[name], relation_rows, f"relationships[].{name}") for name in ("subject_id", "object_id")]
-    columns = ([], [])  # type: tuple[list[int], list[int]]
-    for image in range(len(box_rows.ptr) - 1):
-        start, stop = box_rows.ptr[image : image + 2].tolist()
-        rows = {number: start + row for row, number in enumerate(ids[start:stop].tolist())}
-        part = slice(*relation_rows.ptr[image : image + 2].tolist())
-        for column, values in zip(columns, ends, strict=True):
-            column.extend(rows.get(number, -1) for number in values[part].tolist())
-    return np.array(columns, np.int64).T.reshape(-1, 2)
-
-
-def _limit(path: Path, skipped: dict[str, int], totals: dict[str, int], max_skip_rate: int | float) -> None:
+    Raises:
+        AnnotationError: names the reasons.
+    """
     for kind, total in totals.items():
         reasons = {what: count for what, count in skipped.items() if what.startswith(kind)}
         if sum(reasons.values()) > max_skip_rate * total:
@@ -214,25 +236,6 @@ def _limit(path: Path, skipped: dict[str, int], totals: dict[str, int], max_skip
             )
 
 
-def _raise_for_structure(content: Iterable[Any], path: Path) -> NoReturn:
-    """Finds the record that is not built as described and raises its error."""
-    for number, record in enumerate(content):
-        image = record.get("image_id", "?") if isinstance(record, dict) else "?"
-
-        def fail(field: str, value: Any, wrong: str, *, number: int = number, image: Any = image) -> NoReturn:
-            todo = "expected a scene graph: image_id, objects, relationships"
-            raise AnnotationError.in_record(path, number, image, field=field, value=value, wrong=wrong, todo=todo)
-
-        if not isinstance(record, dict):
-            fail("record", record, "not an object")
-        if type(image) not in (int, str) or image == "?":
-            fail("image_id", record.get("image_id"), "missing, or neither a number nor a text")
-        for part, needed in (("objects", OBJECT_FIELDS), ("relationships", RELATION_FIELDS)):
-            rows = record.get(part)
-            if not isinstance(rows, list):
-                fail(part, rows, "missing or not a list")
-            for index, row in enumerate(rows):
-                missing = [key for key in needed if not isinstance(row, dict) or key not in row]
-                if missing:
-                    fail(f"{part}[{index}]", row, f"without {', '.join(missing)}")
-    raise AnnotationError.in_file(path, "not built as a list of scene graphs", "expected one record per image")
+def _chunks(records: Iterator[Any]) -> Iterator[list[Any]]:
+    while chunk := list(itertools.islice(records, CHUNK)):
+        yield chunk

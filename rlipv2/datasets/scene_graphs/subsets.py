@@ -1,7 +1,5 @@
 """Which relations and images of a file of scene graphs count."""
 
-import os
-from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -53,12 +51,22 @@ def excluded_images(content: SceneGraphContent, ids: Sequence[int | str]) -> Boo
     Raises:
         ValueError: numbers, where the file has names as ids.
     """
+    check_excluded(ids, numbered=content.numbered)
     numbers = [value for value in ids if isinstance(value, int)]
-    if numbers and not content.numbered:
-        raise ValueError(f"exclude_ids holds {numbers[0]}, but image ids are names in this corpus; give file names")
     names = {value for value in ids if isinstance(value, str)}
     files = [name.rpartition("/")[2] in names for name in content.records.file_names] if names else False
     return np.asarray(np.isin(content.records.image_ids, np.array(numbers, np.int64)) | np.array(files))
+
+
+def check_excluded(ids: Sequence[int | str], *, numbered: bool) -> None:
+    """Refuses numbers where a file has names as ids.
+
+    Raises:
+        ValueError: there are some.
+    """
+    numbers = [value for value in ids if isinstance(value, int)]
+    if numbers and not numbered:
+        raise ValueError(f"exclude_ids holds {numbers[0]}, but image ids are names in this corpus; give file names")
 
 
 def read_ids(path: Path) -> list[int | str]:
@@ -72,12 +80,3 @@ def read_ids(path: Path) -> list[int | str]:
     if not isinstance(ids, list) or not {type(value) for value in ids} <= {int, str}:
         raise AnnotationError.in_file(path, "not a list of image ids", "expected numbers or file names, as [1, 2]")
     return ids
-
-
-def missing_files(root: Path, names: Sequence[str]) -> list[str]:
-    """Those of the files that are not there, in order; one listing per folder instead of a look at each file."""
-    folders: dict[str, set[str]] = defaultdict(set)
-    for folder in {name.rpartition("/")[0] for name in names}:
-        if (root / folder).is_dir():
-            folders[folder] = set(os.listdir(root / folder))
-    return [name for name in dict.fromkeys(names) if name.rpartition("/")[2] not in folders[name.rpartition("/")[0]]]
