@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Bool, Float, Int, Num, UInt8
 from torch import Tensor
 
+from rlipv2.ops.boxes import clip_boxes
 from rlipv2.ops.texts import TextArray
 
 
@@ -92,6 +93,11 @@ class Annotation:
     boxes_xyxy: Float[Tensor, "n 4"]
     labels: Int[Tensor, " n"]
     relations: Int[Tensor, "h 3"]
+
+    def clipped(self, height: int, width: int) -> "Annotation":
+        """The annotation with boxes cut to an image; those left without area go, with their relations."""
+        boxes, relations, kept = clip_boxes(self.boxes_xyxy, self.relations, height=height, width=width)
+        return dataclasses.replace(self, boxes_xyxy=boxes, labels=self.labels[kept], relations=relations)
 
 
 @dataclass(frozen=True)

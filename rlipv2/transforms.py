@@ -16,7 +16,6 @@ from jaxtyping import Float
 from torch import Generator, Tensor
 from torchvision.transforms.v2 import functional as F
 
-from rlipv2.ops.boxes import clip_boxes
 from rlipv2.ops.padding import interleaved
 from rlipv2.structures import Annotation, Sample
 
@@ -61,12 +60,6 @@ def _uniform(low: float, high: float, generator: Generator | None) -> float:
 def _integer(low: int, high: int, generator: Generator | None) -> int:
     """Uniform over low..high, both included."""
     return int(torch.randint(low, high + 1, (), generator=generator))
-
-
-def clip_annotation(annotation: Annotation, height: int, width: int) -> Annotation:
-    """The annotation with boxes cut to the image; those left without area go, with their relations."""
-    boxes, relations, kept = clip_boxes(annotation.boxes_xyxy, annotation.relations, height=height, width=width)
-    return dataclasses.replace(annotation, boxes_xyxy=boxes, labels=annotation.labels[kept], relations=relations)
 
 
 class Compose:
@@ -202,7 +195,7 @@ class RandomCrop:
         left = _integer(0, width - new_width, generator)
         image = sample.image[:, top : top + new_height, left : left + new_width]
         boxes = sample.annotation.boxes_xyxy - torch.tensor([left, top, left, top], dtype=torch.float32)
-        annotation = clip_annotation(_with_boxes(sample.annotation, boxes), new_height, new_width)
+        annotation = _with_boxes(sample.annotation, boxes).clipped(new_height, new_width)
         return dataclasses.replace(sample, image=image, annotation=annotation)
 
 

@@ -13,7 +13,6 @@ from torch.utils.data import get_worker_info
 from rlipv2.ops.boxes import xyxy_to_cxcywh
 from rlipv2.ops.padding import pad_images
 from rlipv2.structures import Annotation, LabelSpace, RelationBatch, RelationTarget, Sample
-from rlipv2.transforms import clip_annotation
 
 
 def build_target(
@@ -43,7 +42,7 @@ def build_target(
         ValueError: a relation without object and no label for it.
     """
     height, width = size
-    annotation = clip_annotation(annotation, height, width)
+    annotation = annotation.clipped(height, width)
     rows: dict[tuple[int, int], int] = {}
     pair_of_each = [
         rows.setdefault((subject, object_), len(rows)) for subject, object_, _ in annotation.relations.tolist()

@@ -13,7 +13,6 @@ from rlipv2.datasets.detection import COCODetection, find_annotations
 from rlipv2.ops.boxes import xyxy_to_cxcywh
 from rlipv2.ops.padding import pad_images
 from rlipv2.structures import DetectionBatch, DetectionTarget, LabelSpace, Sample
-from rlipv2.transforms import clip_annotation
 from rlipv2.vocabularies import load
 
 Corpus = Literal["coco", "objects365"]
@@ -154,7 +153,7 @@ def box_target(sample: Sample, size: tuple[int, ...], label_space: LabelSpace) -
         KeyError: an object of the sample's label space that the other one lacks.
     """
     height, width = size
-    annotation = clip_annotation(sample.annotation, height, width)
+    annotation = sample.annotation.clipped(height, width)
     rows = {name: row for row, name in enumerate(label_space.objects)}
     own = torch.tensor([rows[name] for name in sample.label_space.objects])
     annotated = torch.zeros(len(rows), dtype=torch.bool)

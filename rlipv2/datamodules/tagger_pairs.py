@@ -8,7 +8,6 @@ from torch import Tensor
 from rlipv2.datamodules.collate import build_target
 from rlipv2.ops.boxes import xyxy_to_cxcywh
 from rlipv2.structures import RelationTarget, Sample
-from rlipv2.transforms import clip_annotation
 
 STREAM = 1
 """Keeps the draws apart from those of the labels, which are seeded with the same number."""
@@ -29,7 +28,7 @@ def tagger_target(sample: Sample, size: tuple[int, int], *, num_pairs: int) -> R
     if num_pairs < 1:
         raise ValueError(f"num_pairs={num_pairs}: expected at least 1")
     generator = np.random.default_rng([sample.draw, STREAM])
-    annotation = clip_annotation(sample.annotation, *size)
+    annotation = sample.annotation.clipped(*size)
     related = build_target(annotation, size, num_relations=len(sample.label_space.relations))
     if len(related) > num_pairs:
         related = _take(related, _some(len(related), num_pairs, generator))

@@ -50,7 +50,9 @@ def missing_images(folder: Path, file_names: Sequence[str]) -> list[str]:
     return [name for name in dict.fromkeys(file_names) if name not in present and not (folder / name).is_file()]
 
 
-def require_images(folder: Path, file_names: Sequence[str], *, readme: str, check: str) -> None:
+def require_images(
+    folder: Path, file_names: Sequence[str], *, readme: str, check: str, todo: str = "unpack the image archive fully"
+) -> None:
     """Checks that every image is there, so that training does not stop at the first that is not.
 
     Args:
@@ -58,6 +60,7 @@ def require_images(folder: Path, file_names: Sequence[str], *, readme: str, chec
         file_names: of all images of a split.
         readme: file that shows the layout.
         check: command that finds everything else that is wrong.
+        todo: how missing images get there.
 
     Raises:
         DatasetNotFoundError: the folder or images are missing; names the first of them.
@@ -68,7 +71,7 @@ def require_images(folder: Path, file_names: Sequence[str], *, readme: str, chec
     if missing:
         raise DatasetNotFoundError(
             f"{folder}: {len(missing):,} of {len(file_names):,} images are missing ({', '.join(missing[:5])}"
-            f"{', ...' if len(missing) > 5 else ''}); unpack the image archive fully, then run `{check}`"
+            f"{', ...' if len(missing) > 5 else ''}); {todo}, then run `{check}`"
         )
 
 

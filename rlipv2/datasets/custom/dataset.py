@@ -1,6 +1,5 @@
 """A user's own images with boxes, names and relations; docs/custom_data.md describes the files."""
 
-import dataclasses
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,7 +12,6 @@ from rlipv2.datasets.custom.read import read_custom
 from rlipv2.datasets.errors import AnnotationError, DatasetNotFoundError, ImageFileError
 from rlipv2.datasets.images import read_image
 from rlipv2.datasets.records import first_boxes, missing_images, require_images
-from rlipv2.ops.boxes import clip_boxes
 from rlipv2.structures import LabelSpace, RelationRecords, Sample
 
 logger = logging.getLogger(__name__)
@@ -108,9 +106,7 @@ class CustomRelations(Dataset[Sample]):
                 "boxes belong to another copy of the image: use that copy, or scale the boxes",
             )
         if self.training:
-            boxes, relations, kept = clip_boxes(annotation.boxes_xyxy, annotation.relations, height=height, width=width)
-            labels = annotation.labels[kept]
-            annotation = dataclasses.replace(annotation, boxes_xyxy=boxes, labels=labels, relations=relations)
+            annotation = annotation.clipped(height, width)
         sample = Sample(image, annotation, self.label_space, (height, width))
         return sample if self.transform is None else self.transform(sample)
 

@@ -1,6 +1,5 @@
 """COCO and Objects365: images with boxes of objects, for object-detection pre-training."""
 
-import dataclasses
 import logging
 from collections.abc import Callable
 from functools import partial
@@ -17,7 +16,6 @@ from rlipv2.datasets.detection.records import DetectionRecords
 from rlipv2.datasets.errors import DatasetNotFoundError
 from rlipv2.datasets.images import read_image
 from rlipv2.datasets.store import ImageListing
-from rlipv2.ops.boxes import clip_boxes
 from rlipv2.structures import LabelSpace, Sample
 from rlipv2.vocabularies import ObjectVocabulary, load
 
@@ -113,9 +111,7 @@ class COCODetection(Dataset[Sample]):
         image = read_image(self.root / annotation.file_name)
         height, width = image.shape[1:]
         if self.training:
-            boxes, relations, kept = clip_boxes(annotation.boxes_xyxy, annotation.relations, height=height, width=width)
-            labels = annotation.labels[kept]
-            annotation = dataclasses.replace(annotation, boxes_xyxy=boxes, labels=labels, relations=relations)
+            annotation = annotation.clipped(height, width)
         sample = Sample(image, annotation, self.label_space, (height, width))
         return sample if self.transform is None else self.transform(sample)
 

@@ -1,6 +1,5 @@
 """HICO-DET: human-object interactions, 80 objects, 117 verbs, 600 combinations of both."""
 
-import dataclasses
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,7 +12,6 @@ from rlipv2.datasets.hico.readers import Kind, Shift, Split, read_annotations
 from rlipv2.datasets.hico.subsets import add_relation_noise, drop_unseen, few_shot
 from rlipv2.datasets.images import read_image
 from rlipv2.datasets.records import drop_broken, first_boxes, require_images
-from rlipv2.ops.boxes import clip_boxes
 from rlipv2.structures import LabelSpace, RelationRecords, Sample
 from rlipv2.vocabularies import HICOVocabulary, load
 
@@ -213,9 +211,7 @@ class HICODet(Dataset[Sample]):
         image = read_image(self.image_folder / annotation.file_name)
         height, width = image.shape[1:]
         if self.training:
-            boxes, relations, kept = clip_boxes(annotation.boxes_xyxy, annotation.relations, height=height, width=width)
-            labels = annotation.labels[kept]
-            annotation = dataclasses.replace(annotation, boxes_xyxy=boxes, labels=labels, relations=relations)
+            annotation = annotation.clipped(height, width)
         sample = Sample(image, annotation, self.label_space, (height, width))
         return sample if self.transform is None else self.transform(sample)
 

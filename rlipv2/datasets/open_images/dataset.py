@@ -26,7 +26,6 @@ from rlipv2.datasets.open_images.files import (
 from rlipv2.datasets.open_images.names import read_label_space, relabel
 from rlipv2.datasets.open_images.reader import read
 from rlipv2.datasets.records import drop_broken, first_boxes, relation_images, require_images
-from rlipv2.ops.boxes import clip_boxes
 from rlipv2.structures import Annotation, LabelSpace, RelationRecords, Sample
 
 logger = logging.getLogger(__name__)
@@ -122,9 +121,7 @@ class OpenImagesSGG(Dataset[Sample]):
         height, width = image.shape[1:]
         annotation = self._scaled(index, path, (height, width))
         if self.training:
-            boxes, relations, kept = clip_boxes(annotation.boxes_xyxy, annotation.relations, height=height, width=width)
-            labels = annotation.labels[kept]
-            annotation = dataclasses.replace(annotation, boxes_xyxy=boxes, labels=labels, relations=relations)
+            annotation = annotation.clipped(height, width)
         sample = Sample(image, annotation, self.label_space, (height, width))
         return sample if self.transform is None else self.transform(sample)
 

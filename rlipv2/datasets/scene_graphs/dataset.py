@@ -19,7 +19,6 @@ from rlipv2.datasets.scene_graphs.index import Rules, View, index_scene_graphs, 
 from rlipv2.datasets.scene_graphs.names import NameCounts
 from rlipv2.datasets.scene_graphs.reader import SceneGraphContent, limit_skipped
 from rlipv2.datasets.scene_graphs.subsets import read_ids
-from rlipv2.ops.boxes import clip_boxes
 from rlipv2.structures import Annotation, LabelSpace, RelationRecords, Sample
 
 logger = logging.getLogger(__name__)
@@ -210,9 +209,7 @@ class SceneGraphs(Dataset[Sample]):
         image = read_image(self.root / annotation.file_name)
         height, width = image.shape[1:]
         annotation, label_space = self._with_own_names(annotation)
-        boxes, relations, kept = clip_boxes(annotation.boxes_xyxy, annotation.relations, height=height, width=width)
-        labels = annotation.labels[kept]
-        annotation = dataclasses.replace(annotation, boxes_xyxy=boxes, labels=labels, relations=relations)
+        annotation = annotation.clipped(height, width)
         sample = Sample(image, annotation, label_space, (height, width))
         return sample if self.transform is None else self.transform(sample)
 

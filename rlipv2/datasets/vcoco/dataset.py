@@ -1,6 +1,5 @@
 """V-COCO: people in images of COCO, 26 actions with up to two roles, objects that may be missing."""
 
-import dataclasses
 import logging
 from collections.abc import Callable
 from functools import cached_property
@@ -12,10 +11,9 @@ from torch.utils.data import Dataset
 
 from rlipv2.datasets.errors import AnnotationError, DatasetNotFoundError
 from rlipv2.datasets.images import read_image
-from rlipv2.datasets.records import first_boxes, missing_images
+from rlipv2.datasets.records import first_boxes, require_images
 from rlipv2.datasets.vcoco.content import UNKNOWN_PEOPLE, VCOCOContent
 from rlipv2.datasets.vcoco.source import IMAGE_FOLDERS, README, Split, find_release, find_root, find_source
-from rlipv2.ops.boxes import clip_boxes
 from rlipv2.structures import LabelSpace, Sample
 from rlipv2.vocabularies import VCOCOVocabulary, load
 
@@ -86,7 +84,13 @@ class VCOCO(Dataset[Sample]):
             self.counts["relations beyond max_boxes dropped"] = len(records.relations) - len(cut.relations)
             records = cut
         self.records = records
-        self._require_images()
+        require_images(
+            self.image_folder,
+            records.file_names,
+            readme=README,
+            check=f"python -m rlipv2.datasets check vcoco {self.root}",
+            todo="these are images of COCO 2014, put or link them there",
+        )
         self.counts |= {
             "boxes": len(records.boxes),
             "relations": len(records.relations),
@@ -108,9 +112,7 @@ class VCOCO(Dataset[Sample]):
         image = read_image(self.image_folder / annotation.file_name)
         height, width = image.shape[1:]
         if self.training:
-            boxes, relations, kept = clip_boxes(annotation.boxes_xyxy, annotation.relations, height=height, width=width)
-            labels = annotation.labels[kept]
-            annotation = dataclasses.replace(annotation, boxes_xyxy=boxes, labels=labels, relations=relations)
+            annotation = annotation.clipped(height, width)
         sample = Sample(image, annotation, self.label_space, (height, width))
         return sample if self.transform is None else self.transform(sample)
 
@@ -118,17 +120,6 @@ class VCOCO(Dataset[Sample]):
     def ground_truth(self) -> dict[str, np.ndarray]:
         """What the role AP counts against, see `read_ground_truth`."""
         return read_ground_truth(self._content, self.root, self.split, self.vocabulary)
-
-    def _require_images(self) -> None:
-        if not self.image_folder.is_dir():
-            raise DatasetNotFoundError.missing("image folder", self.image_folder, f"see {README} for the layout")
-        missing = missing_images(self.image_folder, self.records.file_names)
-        if missing:
-            raise DatasetNotFoundError(
-                f"{self.image_folder}: {len(missing):,} of {len(self.records):,} images are missing "
-                f"({', '.join(missing[:5])}{', ...' if len(missing) > 5 else ''}); these are images of COCO 2014, put "
-                f"or link them there, then run `python -m rlipv2.datasets check vcoco {self.root}`"
-            )
 
 
 def read_ground_truth(
