@@ -1,4 +1,4 @@
-"""What scene-graph metrics share as `torchmetrics.Metric`: checked updates, flat states, one gathering."""
+"""What our metrics share as `torchmetrics.Metric`: flat states, one gathering, checked updates."""
 
 import dataclasses
 from abc import ABC, abstractmethod
@@ -22,11 +22,58 @@ Matches = TypeVar("Matches", bound=FlatMatches)
 Result = TypeVar("Result")
 
 
-class MatchingMetric(Metric, ABC, Generic[Matches, Result]):
-    """A metric that matches images in `update` and keeps flat rows of them as its state.
+class FlatStateMetric(Metric, ABC, Generic[Result]):
+    """A metric whose state is flat rows, appended by `update` and gathered once, in `compute`.
+
+    A subclass names its states in `STATES`, calls `add_states` at the end of its constructor, appends objects with
+    these fields, and leaves the figures of `compute` in `_result`.
+    """
+
+    is_differentiable = False
+    higher_is_better = True
+    full_state_update = False
+
+    STATES: ClassVar[dict[str, torch.dtype]]  # NCCL has no 16-bit integers
+
+    def add_states(self) -> None:
+        """Makes the states, which `_append_nothing` fills with rows of the right shape."""
+        self._result: Result | None = None
+        for name in self.STATES:
+            self.add_state(name, default=[], dist_reduce_fx="cat")
+        self._append_nothing()
+
+    @abstractmethod
+    def _append_nothing(self) -> None:
+        """Appends no rows: a process without data would otherwise break the gathering of states."""
+
+    def result(self) -> Result:
+        """All figures, not only the means; runs `compute` first and therefore on all processes together."""
+        if self._result is None:
+            self.compute()
+        assert self._result is not None
+        return self._result
+
+    def reset(self) -> None:
+        """Forgets all images."""
+        super().reset()
+        self._result = None
+        self._append_nothing()
+
+    def _append(self, rows: object) -> None:
+        for name, dtype in self.STATES.items():
+            getattr(self, name).append(torch.from_numpy(getattr(rows, name)).to(self.device, dtype))
+
+    def _gathered(self) -> dict[str, np.ndarray]:
+        """The states as arrays, numbers of 32 bits as 64."""
+        arrays = {name: dim_zero_cat(getattr(self, name)).cpu().numpy() for name in self.STATES}
+        return arrays | {name: values.astype(np.int64) for name, values in arrays.items() if values.dtype == np.int32}
+
+
+class MatchingMetric(FlatStateMetric[Result], Generic[Matches, Result]):
+    """A metric of scene graphs, which matches images in `update` and keeps rows of them as its state.
 
     A subclass names the states in `STATES`, one per field of `MATCHES`, and implements `match_batch`,
-    `summarise` and `values`. States are gathered once, in `compute`; images that come again do not count.
+    `summarise` and `values`. Images that come again do not count.
 
     Args:
         num_objects: object classes of the label space.
@@ -37,12 +84,7 @@ class MatchingMetric(Metric, ABC, Generic[Matches, Result]):
         ValueError: a number below 1.
     """
 
-    is_differentiable = False
-    higher_is_better = True
-    full_state_update = False
-
     MATCHES: ClassVar[type[FlatMatches]]
-    STATES: ClassVar[dict[str, torch.dtype]]  # NCCL has no 16-bit integers
 
     def __init__(self, num_objects: int, num_relations: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -50,10 +92,7 @@ class MatchingMetric(Metric, ABC, Generic[Matches, Result]):
             if number < 1:
                 raise ValueError(f"{name}={number}: expected at least 1")
         self.num_objects, self.num_relations = num_objects, num_relations
-        self._result: Result | None = None
-        for name in self.STATES:
-            self.add_state(name, default=[], dist_reduce_fx="cat")
-        self._append_nothing()
+        self.add_states()
 
     @abstractmethod
     def match_batch(
@@ -104,25 +143,10 @@ class MatchingMetric(Metric, ABC, Generic[Matches, Result]):
 
     def compute(self) -> dict[str, Float[Tensor, ""]]:
         """The figures over all images so far, on all processes."""
-        arrays = {name: dim_zero_cat(getattr(self, name)).cpu().numpy() for name in self.STATES}
-        arrays |= {name: values.astype(np.int64) for name, values in arrays.items() if values.dtype == np.int32}
-        matches = self.MATCHES(**arrays).unique()
+        matches = self.MATCHES(**self._gathered()).unique()
         self._result = self.summarise(matches)  # type: ignore[arg-type] # MATCHES is what a subclass is made for
         values = self.values(self._result)
         return {key: torch.tensor(value, dtype=torch.float64, device=self.device) for key, value in values.items()}
-
-    def result(self) -> Result:
-        """All figures, not only the means; runs `compute` first and therefore on all processes together."""
-        if self._result is None:
-            self.compute()
-        assert self._result is not None
-        return self._result
-
-    def reset(self) -> None:
-        """Forgets all images."""
-        super().reset()
-        self._result = None
-        self._append_nothing()
 
     def ranked(
         self,
@@ -175,12 +199,7 @@ class MatchingMetric(Metric, ABC, Generic[Matches, Result]):
                 "evaluate with the label space of the dataset"
             )
 
-    def _append(self, matches: FlatMatches) -> None:
-        for name, dtype in self.STATES.items():
-            getattr(self, name).append(torch.from_numpy(getattr(matches, name)).to(self.device, dtype))
-
     def _append_nothing(self) -> None:
-        # Rows of the right type: a process without data would otherwise break the gathering of states.
         columns = 1 + max(self.MATCHES.OWNERS.values())
         for name, dtype in self.STATES.items():
             shape = (0, columns) if name == "images" else (0,)

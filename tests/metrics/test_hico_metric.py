@@ -268,7 +268,7 @@ def test_it_works_in_a_collection() -> None:
 
 def test_the_state_of_the_test_split_stays_small(synth: SynthCase) -> None:
     metric = run(synth)
-    size = sum(part.numel() * part.element_size() for name in metric._STATES for part in getattr(metric, name))
+    size = sum(part.numel() * part.element_size() for name in metric.STATES for part in getattr(metric, name))
     assert size / 120 < 1200  # bytes per image: 12 MB for 9,658 images
 
 

@@ -209,7 +209,7 @@ def test_it_works_in_a_collection() -> None:
 
 
 def test_the_state_of_the_test_split_stays_small(vcoco_dev: DevCase, evaluated_dev: VCOCORoleAP) -> None:
-    states = [part for name in evaluated_dev._STATES for part in getattr(evaluated_dev, name)]
+    states = [part for name in evaluated_dev.STATES for part in getattr(evaluated_dev, name)]
     assert sum(part.numel() * part.element_size() for part in states) / 399 < 16_500  # bytes per image: 82 MB
 
 

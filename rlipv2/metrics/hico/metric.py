@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
-from torchmetrics import Metric
-from torchmetrics.utilities import dim_zero_cat, rank_zero_warn
+from torchmetrics.utilities import rank_zero_warn
 
 from rlipv2.metrics.functional import Detections, GroundTruth, TripletTable, ranked_detections
 from rlipv2.metrics.hico.protocol import HICOProtocol, HICOResult, Matches, match_images, summarise
+from rlipv2.metrics.matching import FlatStateMetric
 from rlipv2.structures import Annotation, PairPredictions, RelationRecords
 
 
@@ -29,7 +29,7 @@ class Vocabulary(Protocol):
     def unseen(self) -> Mapping[str, np.ndarray]: ...  # noqa: D102
 
 
-class HICODetMAP(Metric):
+class HICODetMAP(FlatStateMetric[HICOResult]):
     """Mean average precision over triplet classes, equal to the official evaluator of RLIPv2.
 
     Images are matched in `update`; the state holds one row per detection (class, score, flags), about
@@ -67,11 +67,7 @@ class HICODetMAP(Metric):
         ValueError: tables that do not fit together, or an unknown option.
     """
 
-    is_differentiable = False
-    higher_is_better = True
-    full_state_update = False
-
-    _STATES: ClassVar[dict[str, torch.dtype]] = {
+    STATES: ClassVar[dict[str, torch.dtype]] = {
         "classes": torch.int32,  # NCCL has no 16-bit integers
         "scores": torch.float32,
         "flags": torch.uint8,
@@ -119,11 +115,8 @@ class HICODetMAP(Metric):
             box_convention=box_convention,
             match_threshold=match_threshold,
         )
-        self._result: HICOResult | None = None
         self._warned = False
-        for name in self._STATES:
-            self.add_state(name, default=[], dist_reduce_fx="cat")
-        self._append_nothing()
+        self.add_states()
 
     @classmethod
     def from_vocabulary(cls, vocabulary: Vocabulary, *, split: str | None = None, **options: Any) -> "HICODetMAP":
@@ -185,7 +178,7 @@ class HICODetMAP(Metric):
 
     def compute(self) -> dict[str, Float[Tensor, ""]]:
         """The figures over all images so far, on all processes."""
-        self._result = summarise(self._matches(), len(self.table), self.rules)
+        self._result = summarise(Matches(**self._gathered()), len(self.table), self.rules)
         self._warn_of_ignored(self._result)
         groups = {"full": None, "rare": self.rare, "non_rare": ~self.rare}
         if self.unseen is not None:
@@ -204,7 +197,7 @@ class HICODetMAP(Metric):
         The known-object setting and the other protocol have their own, named like the keys of `compute`
         (`ko_ap`, `matlab/ap`). Runs `compute` first and therefore on all processes together.
         """
-        result = self._latest()
+        result = self.result()
         arrays: dict[str, np.ndarray] = {"num_labelled": result.num_labelled}
         for name, figures in result.figures.items():
             prefix = self._prefix(name) + ("ko_" if name.endswith("/ko") else "")
@@ -216,19 +209,7 @@ class HICODetMAP(Metric):
 
         Runs `compute` first and therefore on all processes together.
         """
-        return self._latest().counts(self.protocol)
-
-    def reset(self) -> None:
-        """Forgets all images."""
-        super().reset()
-        self._result = None
-        self._append_nothing()
-
-    def _latest(self) -> HICOResult:
-        if self._result is None:
-            self.compute()
-        assert self._result is not None
-        return self._result
+        return self.result().counts(self.protocol)
 
     def _warn_of_ignored(self, result: HICOResult) -> None:
         if result.num_ignored and not self._warned:
@@ -243,21 +224,10 @@ class HICODetMAP(Metric):
         return "" if family == self.protocol else f"{family}/"
 
     def _append_nothing(self) -> None:
-        # Rows of the right type: a process without data would otherwise break the gathering of states.
         nothing = np.zeros(0, np.int64)
         self._append(
             Matches(nothing, nothing.astype(np.float32), nothing.astype(np.uint8), nothing, nothing.reshape(0, 5))
         )
-
-    def _append(self, matches: Matches) -> None:
-        for name, dtype in self._STATES.items():
-            getattr(self, name).append(torch.from_numpy(getattr(matches, name)).to(self.device, dtype))
-
-    def _matches(self) -> Matches:
-        arrays = {name: dim_zero_cat(getattr(self, name)).cpu().numpy() for name in self._STATES}
-        for name in ("classes", "labelled_classes"):
-            arrays[name] = arrays[name].astype(np.int64)
-        return Matches(**arrays)
 
     def _ranked(self, predictions: Sequence[PairPredictions]) -> Detections:
         """The best triplets of all images; images with equally many pairs are ranked together."""

@@ -7,9 +7,8 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
-from torchmetrics import Metric
-from torchmetrics.utilities import dim_zero_cat
 
+from rlipv2.metrics.matching import FlatStateMetric
 from rlipv2.metrics.vcoco.pairs import Pairs, mask_scores, validity_matrix
 from rlipv2.metrics.vcoco.protocol import Matches, VCOCOProtocol, match_images
 from rlipv2.metrics.vcoco.result import VCOCOResult, summarise
@@ -18,7 +17,7 @@ from rlipv2.metrics.vcoco.truth import BoxConvention, VCOCOGroundTruth
 from rlipv2.structures import Annotation, PairPredictions
 
 
-class VCOCORoleAP(Metric):
+class VCOCORoleAP(FlatStateMetric[VCOCOResult]):
     """Role and agent average precision of V-COCO, equal to the official evaluator (datasets/vsrl_eval.py).
 
     Images are matched in `update`; the state holds a score and a byte of flags per pair and verb, 72 MB for
@@ -55,11 +54,7 @@ class VCOCORoleAP(Metric):
         ValueError: arguments that do not fit together, or an unknown option.
     """
 
-    is_differentiable = False
-    higher_is_better = True
-    full_state_update = False
-
-    _STATES: ClassVar[dict[str, torch.dtype]] = {
+    STATES: ClassVar[dict[str, torch.dtype]] = {
         "images": torch.int64,
         "scores": torch.float32,
         "flags": torch.uint8,
@@ -102,10 +97,7 @@ class VCOCORoleAP(Metric):
         )
         self.num_objects = len(category_ids) + 1
         self.validity = validity_matrix(validity, len(self.table.verbs), self.num_objects)
-        self._result: VCOCOResult | None = None
-        for name in self._STATES:
-            self.add_state(name, default=[], dist_reduce_fx="cat")
-        self._append_nothing()
+        self.add_states()
 
     def update(
         self,
@@ -138,7 +130,7 @@ class VCOCORoleAP(Metric):
 
     def compute(self) -> dict[str, Float[Tensor, ""]]:
         """The figures over all images so far, on all processes."""
-        self._result = result = summarise(self._matches(), self.truth, self.table, self.rules)
+        self._result = result = summarise(Matches(**self._gathered()), self.truth, self.table, self.rules)
         values = {f"role_ap_{scenario}": result.role_ap(scenario) for scenario in result.roles}
         values |= {f"{key}_with_point": result.role_ap(int(key[-1]), with_point=True) for key in values}
         values |= {
@@ -155,7 +147,7 @@ class VCOCORoleAP(Metric):
         over `self.table.verbs`; besides `num_positives` (persons per action) and `num_labelled` (pairs per verb).
         Runs `compute` first and therefore on all processes together.
         """
-        result = self._latest()
+        result = self.result()
         families = {f"role_{scenario}": figures for scenario, figures in result.roles.items()}
         families |= {"agent": result.agent, "in_training": result.in_training}
         arrays = {"num_positives": result.num_positives, "num_labelled": result.num_labelled}
@@ -168,7 +160,7 @@ class VCOCORoleAP(Metric):
 
         Runs `compute` first and therefore on all processes together.
         """
-        result = self._latest()
+        result = self.result()
         return {
             "images": result.num_images,
             "positives": int(result.num_positives.sum()),
@@ -176,20 +168,7 @@ class VCOCORoleAP(Metric):
             "pairs_skipped": result.num_skipped,
         }
 
-    def reset(self) -> None:
-        """Forgets all images."""
-        super().reset()
-        self._result = None
-        self._append_nothing()
-
-    def _latest(self) -> VCOCOResult:
-        if self._result is None:
-            self.compute()
-        assert self._result is not None
-        return self._result
-
     def _append_nothing(self) -> None:
-        # Rows of the right shape: a process without data would otherwise break the gathering of states.
         nothing, rows = np.zeros(0, np.int64), np.zeros((0, len(self.table.verbs)), np.float32)
         self._append(
             Matches(
@@ -201,14 +180,6 @@ class VCOCORoleAP(Metric):
                 top_positive=nothing.astype(np.uint8),
             )
         )
-
-    def _append(self, matches: Matches) -> None:
-        for name, dtype in self._STATES.items():
-            getattr(self, name).append(torch.from_numpy(getattr(matches, name)).to(self.device, dtype))
-
-    def _matches(self) -> Matches:
-        arrays = {name: dim_zero_cat(getattr(self, name)).cpu().numpy() for name in self._STATES}
-        return Matches(**arrays | {"top_verbs": arrays["top_verbs"].astype(np.int64)})
 
     def _pairs(self, predictions: Sequence[PairPredictions]) -> Pairs:
         for prediction in predictions:
