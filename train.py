@@ -44,6 +44,7 @@ def initialized_from(folder: str | None, detector: DictConfig, *, resumed: bool 
 def build(config: DictConfig, checkpoint: str | None) -> tuple[pl.Trainer, pl.LightningModule, pl.LightningDataModule]:
     """Trainer, task and data module of a composed configuration."""
     pl.seed_everything(config.seed, workers=True)
+    config.model.init = utils.resolve_weights(config.model.init, logs=config.paths.logs)
     ids = utils.logger_ids(checkpoint)
     if "wandb" in (config.logger or {}) and "wandb" in ids:
         config.logger.wandb.id = ids["wandb"]

@@ -1,17 +1,21 @@
 """Index of an Objects365-size corpus: time and memory of the build, opening, loader workers, random access.
 
-Writes pseudo-labelled scene graphs and instance annotations in the formats of the releases, with an empty file for each
-image, builds both indices through the commands of the project, each in a process of its own, and measures.
+    python benchmarks/annotation_store.py --scales 0.02 0.1 0.3
+
+Writes pseudo-labelled scene graphs and instance annotations in the formats of the releases (`annotation_corpus.py`),
+builds both indices through the commands of the project, each in a process of its own, and measures. Memory is that of
+the whole process: "peak" counts every page (`VmHWM`), also those of mapped files, "private" only anonymous ones, which no
+other process has (`RssAnon` and `RssShmem`, read every 10 ms). The figures at full scale are on the line through those of
+the two largest scales.
 """
 
 import argparse
 import json
 import multiprocessing
 import os
-import random
-import resource
 import shutil
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,105 +23,70 @@ from typing import Any
 
 import numpy as np
 import torch
+from annotation_corpus import FULL, GRAPHS, PATHS, write_corpus
 from torch.utils.data import DataLoader, Dataset
 
 from rlipv2.datasets import COCODetection, SceneGraphs
 from rlipv2.datasets.__main__ import main as main_of_datasets
-from rlipv2.vocabularies import load
 
-FULL = {"images": 1_800_000, "boxes": 27_000_000, "relations": 20_000_000}
-PREDICATES = 1_141
-PATCHES = 51
-GRAPHS, PATHS = "rel_annotations/o365.json", "image_id_to_filepath.json"
 READING = {"annotations": GRAPHS, "image_paths": PATHS, "max_relations": 100, "unrelated_images": "drop"}
+COMMANDS = {
+    "scene graphs": ["vg", "--annotations", GRAPHS, "--image-paths", PATHS],
+    "boxes": ["objects365", "--split", "train"],
+}
+METHODS = ("fork", "forkserver", "spawn")
+ROWS = {
+    "build_seconds": "build, s",
+    "build_peak_mb": "build, peak MB",
+    "build_private_mb": "  of these private",
+    "first_seconds": "first opening, s",
+    "first_peak_mb": "first opening, peak MB",
+    "first_private_mb": "  of these private",
+    "open_seconds": "opening again, s",
+    "median_ms": "random access, median ms",
+    "p99_ms": "random access, p99 ms",
+    **{f"{method}_mb": f"worker by {method}, private MB" for method in METHODS},
+}
 
 
-def write_corpus(root: Path, images: int) -> dict[str, int]:
-    """Writes both annotation files, the list of images and empty image files; returns counts and sizes."""
-    draw, names = random.Random(0), load("objects365").names
-    counts = {"images": images, "boxes": 0, "relations": 0}
-    for folder in ("rel_annotations", *(f"train/patch{patch}" for patch in range(PATCHES))):
-        (root / folder).mkdir(parents=True, exist_ok=True)
-    listed = {}
-    with (
-        (root / GRAPHS).open("w") as graphs,
-        (root / "train/zhiyuan_objv2_train.json").open("w") as instances,
-        tempfile.TemporaryFile("w+", dir=root) as boxes_file,
-    ):
-        graphs.write("[")
-        instances.write('{"images": [')
-        for image in range(1, images + 1):
-            name = f"patch{image % PATCHES}/objects365_v1_{image:08d}.jpg"
-            (root / "train" / name).touch()
-            listed[str(image)] = f"train/{name}"
-            separator = ", " if image > 1 else ""
-            instances.write(
-                f'{separator}{{"id": {image}, "file_name": "images/v1/{name}", "height": 512, "width": 768}}'
-            )
-            objects, relations = draw.randint(1, 29), draw.randint(0, 22)  # 15 and 11 in the mean
-            _write_graph(graphs, separator, image, [objects, relations], counts, draw, names, boxes_file)
-            counts["boxes"] += objects
-            counts["relations"] += relations
-        graphs.write("]")
-        instances.write('], "annotations": [')
-        boxes_file.seek(0)
-        shutil.copyfileobj(boxes_file, instances)
-        classes = [{"id": row + 1, "name": raw} for row, raw in enumerate(load("objects365").raw_names)]
-        instances.write(f'], "categories": {json.dumps(classes)}}}')
-    (root / PATHS).write_text(json.dumps(listed))
-    return counts | {"bytes": (root / GRAPHS).stat().st_size}
-
-
-def _write_graph(
-    file: Any,
-    separator: str,
-    image: int,
-    sizes: list[int],
-    totals: dict[str, int],
-    draw: random.Random,
-    names: Any,
-    instances: Any,
-) -> None:
-    number, boxes, draw_from = totals["boxes"], [], len(names)
-    for row in range(number, number + sizes[0]):
-        label = draw.randrange(draw_from)
-        x, y, w, h = (round(draw.uniform(1, 300), 4) for _ in range(4))
-        boxes.append(
-            f'{{"object_id": {20_000_000 + row}, "x": {x}, "y": {y}, "w": {w}, "h": {h}, '
-            f'"names": {json.dumps(names[label])}, "synsets": []}}'
-        )
-        instances.write(
-            f'{", " if row else ""}{{"id": {row + 1}, "iscrowd": 0, "isfake": 0, "area": {w * h}, "isreflected": 0, '
-            f'"bbox": [{x}, {y}, {w}, {h}], "image_id": {image}, "category_id": {label + 1}}}'
-        )
-    relations = [
-        f'{{"relationship_id": {20_000_000 + row}, "predicate": "predicate {draw.randrange(PREDICATES)}", '
-        f'"synsets": [], "subject_id": {20_000_000 + number + draw.randrange(sizes[0])}, '
-        f'"object_id": {20_000_000 + number + draw.randrange(sizes[0])}, "confidence": {draw.uniform(0.05, 0.9)}}}'
-        for row in range(totals["relations"], totals["relations"] + sizes[1])
-    ]
-    file.write(
-        f'{separator}{{"image_id": {image}, "dataset": "o365", "data_split": "train", '
-        f'"objects": [{", ".join(boxes)}], "relationships": [{", ".join(relations)}]}}'
-    )
-
-
-def build(arguments: list[str]) -> dict[str, float]:
-    """Seconds without the start of the interpreter, and peak memory in MB, of a `build-index` command."""
-    seconds, peak = in_process(_build, arguments)
-    return {"seconds": seconds, "peak_mb": peak}
-
-
-def in_process(function: Any, *arguments: Any) -> tuple[float, float]:
-    """What a function returns in a new process, and the peak memory of that process in MB."""
+def in_process(function: Any, *arguments: Any) -> tuple[Any, float, float]:
+    """What a function returns in a new process, and the largest memory in MB of that process: all, and private."""
     context = multiprocessing.get_context("spawn")
-    with context.Pool(1) as pool:
-        result: tuple[float, float] = pool.apply(_with_peak, (function, *arguments))
-    return result
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_send, args=(sender, function, *arguments))
+    process.start()
+    sender.close()
+    private, done = [0.0], threading.Event()
+    watcher = threading.Thread(target=_watch, args=(process.pid, private, done))
+    watcher.start()
+    try:
+        result, peak = receiver.recv()
+    finally:
+        done.set()
+        watcher.join()
+        process.join()
+    return result, peak, max(private)
 
 
-def _with_peak(function: Any, *arguments: Any) -> tuple[float, float]:
-    return function(*arguments), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def _send(sender: Any, function: Any, *arguments: Any) -> None:
+    result = function(*arguments)
+    # not ru_maxrss, which begins with the memory of the process that started this one
+    sender.send((result, status_mb("self", "VmHWM")))
+
+
+def _watch(process: Any, private: list[float], done: threading.Event) -> None:
+    while not done.wait(0.01):
+        try:
+            private.append(status_mb(process, "RssAnon", "RssShmem"))
+        except (OSError, KeyError):  # the process is over
+            return
+
+
+def status_mb(process: Any, *fields: str) -> float:
+    """The sum of fields of /proc/<process>/status, in MB."""
+    lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    values = dict(line.split(":", 1) for line in lines)
+    return sum(int(values[field].split()[0]) for field in fields) * 1024 / 1e6
 
 
 def _build(arguments: list[str]) -> float:
@@ -132,12 +101,6 @@ def opened(kind: str, root: Path) -> "Dataset[Any]":
     if kind == "scene graphs":
         return SceneGraphs(root, names=None, **READING)  # type: ignore[arg-type]
     return COCODetection(root, "train", layout="objects365")
-
-
-def opening(kind: str, root: Path) -> dict[str, float]:
-    """Seconds of opening, the first time under these options and again, and peak memory of the first in MB."""
-    (first, peak), (again, _) = (in_process(_open, kind, root) for _ in range(2))
-    return {"first_seconds": first, "first_peak_mb": peak, "seconds": again}
 
 
 def _open(kind: str, root: Path) -> float:
@@ -167,7 +130,7 @@ class Annotations(Dataset[tuple[int, float]]):
 def private_mb() -> float:
     """Memory that only this process has, in MB."""
     lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
-    return sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) / 1024
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) * 1024 / 1e6
 
 
 def workers(data: Annotations, reads: int, method: str) -> list[float]:
@@ -198,62 +161,71 @@ def access(data: Annotations, reads: int) -> dict[str, float]:
     return {"median_ms": float(np.median(times)) * 1000, "p99_ms": float(np.percentile(times, 99)) * 1000}
 
 
-def measure(kind: str, command: list[str], root: Path, options: argparse.Namespace) -> dict[str, Any]:
+def measure(kind: str, root: Path, reads: int) -> dict[str, float]:
     """All figures of one kind of annotations."""
-    result: dict[str, Any] = {"build": build([*command, "--rebuild"]), "opening": opening(kind, root)}
+    corpus, *rest = COMMANDS[kind]
+    result: dict[str, float] = {}
+    for name, function, arguments in (
+        ("build", _build, ([corpus, str(root), *rest, "--rebuild"],)),
+        ("first", _open, (kind, root)),
+    ):
+        seconds, peak, private = in_process(function, *arguments)
+        result |= {f"{name}_seconds": seconds, f"{name}_peak_mb": peak, f"{name}_private_mb": private}
+    result["open_seconds"] = in_process(_open, kind, root)[0]
     data = Annotations(opened(kind, root), kind)
-    result["access"] = access(data, options.reads)
-    result["worker_private_mb"] = {method: workers(data, options.reads, method) for method in ("fork", "spawn")}
-    return result
+    result |= access(data, reads)
+    return result | {f"{method}_mb": max(workers(data, reads, method)) for method in METHODS}
 
 
-def report(kind: str, result: dict[str, Any], scale: float) -> None:
-    """Prints the figures, and those to expect at full scale."""
-    built, opening_, access_ = result["build"], result["opening"], result["access"]
-    print(f"{kind}:")
-    print(f"  build           {built['seconds']:8.1f} s, at full scale about {built['seconds'] / scale / 60:.1f} min")
-    print(f"  peak memory     {built['peak_mb']:8.0f} MB (asked at full scale: under 2,000)")
-    print(
-        f"  first opening   {opening_['first_seconds']:8.2f} s, at full scale about "
-        f"{opening_['first_seconds'] / scale:.0f} s; {opening_['first_peak_mb']:.0f} MB"
-    )
-    print(f"  opening         {opening_['seconds']:8.3f} s (asked: under 2)")
-    print(f"  random access   {access_['median_ms']:8.3f} ms median, {access_['p99_ms']:.3f} ms p99 (asked: under 1)")
-    for method, memory in result["worker_private_mb"].items():
-        shown = ", ".join(f"{value:.0f}" for value in memory)
-        note = " (asked: under 100)" if method == "fork" else " (with imports, see above)"
-        print(f"  workers, {method:6s} {shown} MB private{note}")
+def report(kind: str, results: dict[float, dict[str, float]]) -> None:
+    """Prints a column of figures for each scale, and those to expect at full scale where they depend on it."""
+    scales = sorted(results)
+    print(f"{kind:34}" + "".join(f"{scale:>10}" for scale in scales) + f"{'1.0':>12}{'asked':>8}")
+    asked = {"build_peak_mb": "2000", "open_seconds": "2", "median_ms": "1", "fork_mb": "100", "forkserver_mb": "100"}
+    for key, title in ROWS.items():
+        values = [results[scale][key] for scale in scales]
+        digits = 3 if max(values) < 10 else 0
+        full = f"{_at_full_scale(scales, values):.{digits}f}" if key.startswith(("build", "first")) else ""
+        print(
+            f"{title:34}" + "".join(f"{value:10.{digits}f}" for value in values) + f"{full:>12}{asked.get(key, ''):>8}"
+        )
+
+
+def _at_full_scale(scales: list[float], values: list[float]) -> float:
+    """On the line through the last two points; through the origin where there is one."""
+    if len(scales) == 1:
+        return values[0] / scales[0]
+    (one, two), (first, second) = scales[-2:], values[-2:]
+    return second + (second - first) / (two - one) * (1 - two)
 
 
 def main() -> None:
     """Writes, builds, measures, prints."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--scale", type=float, default=0.1, help=f"share of {FULL}")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--scales", type=float, nargs="+", default=[0.02, 0.1], help=f"shares of {FULL}")
+    parser.add_argument("--kinds", nargs="+", choices=tuple(COMMANDS), default=tuple(COMMANDS))
     parser.add_argument("--reads", type=int, default=20_000, help="random reads")
-    parser.add_argument("--folder", help="where the corpus is written and kept; by default a temporary folder")
+    parser.add_argument("--folder", help="where the corpora are written; by default a temporary folder")
     parser.add_argument("--json", help="file for the figures")
     options = parser.parse_args()
-    folder = Path(options.folder or tempfile.mkdtemp(prefix="annotation_store_"))
-    try:
-        start = time.monotonic()
-        counts = write_corpus(folder, round(FULL["images"] * options.scale))
-        print(f"corpus: {counts}, written in {time.monotonic() - start:.0f} s", flush=True)
-        commands = {
-            "scene graphs": ["vg", str(folder), "--annotations", GRAPHS, "--image-paths", PATHS],
-            "boxes": ["objects365", str(folder), "--split", "train"],
-        }
-        imports = dict(zip(("private_mb", "peak_mb"), in_process(private_mb), strict=True))
-        print(f"imports alone: {imports['private_mb']:.0f} MB private, {imports['peak_mb']:.0f} MB peak")
-        results = {kind: measure(kind, command, folder, options) for kind, command in commands.items()}
-        for kind, result in results.items():
-            report(kind, result, options.scale)
-        if options.json:
-            Path(options.json).write_text(
-                json.dumps({"corpus": counts, "scale": options.scale, "imports": imports} | results, indent=2)
-            )
-    finally:
-        if not options.folder:
-            shutil.rmtree(folder)
+    # a server of forks that has imported what its workers need, once
+    multiprocessing.get_context("forkserver").set_forkserver_preload(["rlipv2.datasets", "annotation_store"])
+    results: dict[str, dict[float, dict[str, float]]] = {kind: {} for kind in options.kinds}
+    private, peak, _ = in_process(private_mb)
+    print(f"imports alone: {peak:.0f} MB peak, of these {private:.0f} private", flush=True)
+    with tempfile.TemporaryDirectory(prefix="annotation_store_", dir=options.folder) as folder:
+        for scale in sorted(options.scales):
+            root, start = Path(folder) / f"{scale}", time.monotonic()
+            root.mkdir()
+            counts = write_corpus(root, round(FULL["images"] * scale), tuple(options.kinds))
+            print(f"scale {scale}: {counts}, written in {time.monotonic() - start:.0f} s", flush=True)
+            for kind in options.kinds:
+                results[kind][scale] = measure(kind, root, options.reads)
+            shutil.rmtree(root)
+    for kind, figures in results.items():
+        report(kind, figures)
+    if options.json:
+        Path(options.json).write_text(json.dumps({"imports": {"private": private, "peak": peak}} | results, indent=2))
 
 
 if __name__ == "__main__":

@@ -386,19 +386,6 @@ class RelationOutput:
 
 
 @dataclass(frozen=True)
-class DetectionOutput:
-    """Object predictions of all decoder layers, the last layer last.
-
-    Attributes:
-        logits: before sigmoid, one column per object of the label space, no background.
-        boxes: cx cy w h, 0-1 relative to the image without padding.
-    """
-
-    logits: Float[Tensor, "l b q o"]
-    boxes: Float[Tensor, "l b q 4"]
-
-
-@dataclass(frozen=True)
 class DenseOutput:
     """Per-token object predictions of an auxiliary head (query-free, training only, not in the paper).
 
@@ -417,6 +404,21 @@ class DenseOutput:
     strides: Float[Tensor, "b s 2"]
     padding_mask: Bool[Tensor, "b s"]
     levels: Int[Tensor, " s"]
+
+
+@dataclass(frozen=True)
+class DetectionOutput:
+    """Object predictions of all decoder layers, the last layer last.
+
+    Attributes:
+        logits: before sigmoid, one column per object of the label space, no background.
+        boxes: cx cy w h, 0-1 relative to the image without padding.
+        dense: of the auxiliary dense heads, in training only and where the model has them.
+    """
+
+    logits: Float[Tensor, "l b q o"]
+    boxes: Float[Tensor, "l b q 4"]
+    dense: tuple[DenseOutput, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -258,6 +258,35 @@ def checkpoint_to_resume(resume: str | None, ckpt_path: str | None, folder: str 
     return str(found[-1]) if found else None
 
 
+NEWEST_RUN = "run:"
+"""`model.init=run:NAME` starts from the weight folder of the newest run of that name."""
+
+
+def newest_weights(logs: str | Path, name: str) -> Path | None:
+    """The weight folder that the newest finished run of a name has written, or None."""
+    files = (Path(logs) / name).rglob("weights/model.safetensors")
+    newest = max(files, key=lambda path: path.stat().st_mtime, default=None)
+    return None if newest is None else newest.parent
+
+
+def resolve_weights(init: str | None, *, logs: str | Path) -> str | None:
+    """`init` itself, or the folder that `run:NAME` means.
+
+    Raises:
+        FileNotFoundError: no run of that name has finished.
+    """
+    if init is None or not init.startswith(NEWEST_RUN):
+        return init
+    name = init.removeprefix(NEWEST_RUN)
+    found = newest_weights(logs, name)
+    if found is None:
+        raise FileNotFoundError(
+            f"model.init={init}: no run in {Path(logs) / name} has written weights/model.safetensors; train them with "
+            f"`python train.py experiment={name}`, give another folder as model.init, or start without: model.init=null"
+        )
+    return str(found)
+
+
 def require_weights(init: str | None, *, weights: str | Path, logs: str | Path, experiment: str | None) -> None:
     """Checks that the initial weights are there, before anything is built or downloaded for a run.
 
@@ -278,14 +307,12 @@ def require_weights(init: str | None, *, weights: str | Path, logs: str | Path, 
         return
     todo = f"convert official ones with `python -m rlipv2.checkpoints convert FILE.pth {init}`, "
     if experiment is not None:
-        runs = sorted(
-            (Path(logs) / experiment).rglob("weights/model.safetensors"), key=lambda path: path.stat().st_mtime
-        )
+        found = newest_weights(logs, experiment)
         todo += (
-            f"or take those of the newest run of {experiment}: model.init={runs[-1].parent}, "
-            if runs
-            else f"or train them with `python train.py experiment={experiment}` and give the folder `weights` of that "
-            "run as model.init, "
+            f"or take those of the newest run of {experiment}, {found}, with model.init={NEWEST_RUN}{experiment}, "
+            if found
+            else f"or train them with `python train.py experiment={experiment}` and take the newest run's with "
+            f"model.init={NEWEST_RUN}{experiment}, "
         )
     raise FileNotFoundError(
         f"{Path(init) / 'model.safetensors'}: initial weights not found; {todo}or start without: model.init=null"

@@ -16,6 +16,7 @@ from tests.fakes_corpora import COCO_FILE, HICO_FILE, O365_FILE, write_corpora
 from tests.test_train import ROOT, SMALL, losses
 
 FILES = {"coco": COCO_FILE, "objects365": O365_FILE, "hico": HICO_FILE}
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
 CORPORA = {"rlip_vg_coco": ("coco",), "rlip_vg_coco_o365_hico": tuple(FILES)}
 
 
@@ -29,7 +30,7 @@ def root(tmp_path_factory):
 def arguments(root, output, experiment, *overrides):
     files = [f"data.corpora.{name}.annotations={FILES[name]}" for name in CORPORA[experiment]]
     paths = [f"paths.{name}={root / name}" for name in ("vg", *FILES)]
-    overrides = ["data.texts=12", "trainer.max_epochs=1", f"paths.logs={output}", *paths, *overrides]
+    overrides = ["num_texts=12", "trainer.max_epochs=1", f"paths.logs={output}", *paths, *overrides]
     return [f"experiment={experiment}", *SMALL, *files, *overrides]
 
 
@@ -64,8 +65,7 @@ def test_best_checkpoint_is_kept_where_images_are_held_out(root, tmp_path):
 def test_two_processes_train_with_texts_of_their_own(root, tmp_path, experiment):
     overrides = ["trainer=ddp_sim", "total_batch_size=4", f"hydra.run.dir={tmp_path}", "model.schedule.lr_drop=1"]
     command = [sys.executable, str(ROOT / "train.py"), *arguments(root, tmp_path, experiment, *overrides)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=tmp_path, timeout=900)
+    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, cwd=tmp_path, timeout=900)
     assert done.returncode == 0, done.stderr
     assert len(losses(tmp_path)) == {"rlip_vg_coco": 2, "rlip_vg_coco_o365_hico": 3}[experiment]
 
@@ -93,9 +93,17 @@ def test_the_newest_run_that_wrote_such_weights_is_named(tmp_path):
         file.touch()
         os.utime(file, (time, time))
     with pytest.raises(
-        FileNotFoundError, match=rf"newest run of od_coco: model.init={tmp_path}/logs/od_coco/a/weights"
+        FileNotFoundError, match=rf"newest run of od_coco, {tmp_path}/logs/od_coco/a/weights, with model.init=run:od_coco"
     ):
         required(str(tmp_path / "weights/detection"), tmp_path)
+    assert utils.resolve_weights("run:od_coco", logs=tmp_path / "logs") == f"{tmp_path}/logs/od_coco/a/weights"
+
+
+def test_a_run_that_wrote_no_weights_is_named_with_what_would():
+    for init in (None, "weights/a", "owner/name"):
+        assert utils.resolve_weights(init, logs="logs") == init
+    with pytest.raises(FileNotFoundError, match=r"init=run:rlip_vg: no run in logs/rlip_vg .*experiment=rlip_vg"):
+        utils.resolve_weights("run:rlip_vg", logs="logs")
 
 
 def test_weights_that_are_there_and_names_of_the_hub_pass(tmp_path):

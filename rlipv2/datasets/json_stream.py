@@ -3,6 +3,7 @@
 import io
 import json
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,9 @@ def iterate_records(path: Path, *, watch: Watch | None = None) -> Iterator[Any]:
     return _parsed(path, _records, watch)
 
 
-def iterate_members(path: Path, *, watch: Watch | None = None) -> Iterator[tuple[str, int, Any]]:
+def iterate_members(
+    path: Path, *, watch: Watch | None = None, expected: str = "expected lists by name, as COCO has them"
+) -> Iterator[tuple[str, int, Any]]:
     """(key, number, record) of every list in a JSON object in order, of which one record at a time is in memory.
 
     A list begins with (key, -1, []). Members other than lists come whole, as number -1.
@@ -39,12 +42,13 @@ def iterate_members(path: Path, *, watch: Watch | None = None) -> Iterator[tuple
     Args:
         path: of the file.
         watch: as for `iterate_records`.
+        expected: what an error says where there is no object.
 
     Raises:
         DatasetNotFoundError: no such file.
         AnnotationError: as for `iterate_records`; no object.
     """
-    return _parsed(path, _members, watch)
+    return _parsed(path, partial(_members, expected=expected), watch)
 
 
 def _parsed(path: Path, parse: Callable[[Path, "_Unread"], Iterator[Any]], watch: Watch | None) -> Iterator[Any]:
@@ -84,9 +88,9 @@ def _records(path: Path, text: "_Unread", name: str = "record") -> Iterator[Any]
     text.skip()
 
 
-def _members(path: Path, text: "_Unread") -> Iterator[tuple[str, int, Any]]:
+def _members(path: Path, text: "_Unread", expected: str) -> Iterator[tuple[str, int, Any]]:
     if text.symbol() != "{":
-        raise AnnotationError.in_file(path, "its top level is no object", "expected lists by name, as COCO has them")
+        raise AnnotationError.in_file(path, "its top level is no object", expected)
     text.closing, key, place = "}", "", "its first member"
     text.skip()
     while text.symbol() != "}":

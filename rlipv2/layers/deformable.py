@@ -57,15 +57,20 @@ class MultiScaleDeformableAttention(nn.Module):
         self,
         query: Float[Tensor, "b q d"],
         reference: Float[Tensor, "b q l c"],
-        memory: Float[Tensor, "b s d"],
+        memory: Float[Tensor, "i s d"],
         *,
         shapes: Sequence[tuple[int, int]],
-        padding_mask: Bool[Tensor, "b s"] | None,
+        padding_mask: Bool[Tensor, "i s"] | None,
     ) -> Float[Tensor, "b q d"]:
         """Samples `memory` around `reference`: points x y (c = 2) or boxes cx cy w h (c = 4), 0-1 of the padded map.
 
-        Values on padding (`padding_mask` True) count as zero.
+        Values on padding (`padding_mask` True) count as zero. With more rows of queries than images, b / i rows after
+        each other read the same image, whose values are projected once.
         """
+        rows = query.shape
+        if len(query) != len(memory):
+            query = query.reshape(len(memory), -1, query.shape[-1])
+            reference = reference.reshape(*query.shape[:2], *reference.shape[2:])
         value = self.value_projection(memory)
         if padding_mask is not None:
             value = value.masked_fill(padding_mask[..., None], 0.0)
@@ -87,7 +92,8 @@ class MultiScaleDeformableAttention(nn.Module):
             weights.to(precision),
             backend=self.backend,
         )
-        return self.output_projection(sampled.to(query.dtype))
+        update: Tensor = self.output_projection(sampled.to(query.dtype))
+        return update.view(rows)
 
 
 class FeedForward(nn.Module):
@@ -182,13 +188,16 @@ class DeformableDecoderLayer(nn.Module):
         queries: Float[Tensor, "b q d"],
         position: Float[Tensor, "b q d"],
         reference: Float[Tensor, "b q l c"],
-        memory: Float[Tensor, "b s d"],
+        memory: Float[Tensor, "i s d"],
         *,
         shapes: Sequence[tuple[int, int]],
-        padding_mask: Bool[Tensor, "b s"] | None,
+        padding_mask: Bool[Tensor, "i s"] | None,
         attention_mask: Bool[Tensor, "b q q"] | None = None,
     ) -> Float[Tensor, "b q d"]:
-        """Updated queries. `attention_mask` is True where a query (row) must not see another (column)."""
+        """Updated queries. `attention_mask` is True where a query (row) must not see another (column).
+
+        `memory` may have fewer rows than the queries, see `MultiScaleDeformableAttention`.
+        """
         positioned = queries + position
         if attention_mask is not None:
             attention_mask = attention_mask.repeat_interleave(self.self_attention.num_heads, dim=0)

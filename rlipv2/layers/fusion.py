@@ -69,11 +69,13 @@ class GatedFusion(nn.Module):
         *,
         image_padding: Bool[Tensor, "b s"] | None = None,
         text_padding: Bool[Tensor, "b t"] | None = None,
+        absent_texts: Bool[Tensor, "b t"] | None = None,
     ) -> tuple[Float[Tensor, "b s d"], Float[Tensor, "b t c"]]:
         """Fused image tokens and texts.
 
         The residuals start from the layer-normed inputs, not from the inputs (docs/parity.md, Q5).
-        The padding masks (True on padding) count with `padding_mask="exact"` only.
+        The padding masks (True on padding) count with `padding_mask="exact"` only. `absent_texts` is True on rows
+        that are no texts but fill a batch: nothing ever reads them.
         """
         image, text = self.image_norm(image), self.text_norm(text)
         query = self._heads(self.image_query(image + position))
@@ -85,6 +87,8 @@ class GatedFusion(nn.Module):
                 to_image = to_image.masked_fill(text_padding[:, None, None], lowest)
             if image_padding is not None:
                 to_text = to_text.masked_fill(image_padding[:, None, None], lowest)
+        if absent_texts is not None:
+            to_image = to_image.masked_fill(absent_texts[:, None, None], torch.finfo(scores.dtype).min)
         image_update = self._attend(to_image, self.text_value(text))
         text_update = self._attend(to_text, self.image_value(image))
         return (

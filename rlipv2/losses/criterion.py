@@ -5,7 +5,7 @@ RLIPv2 (ICCV 2023). Official: models/hoi.py, SetCriterionHOI.
 
 import dataclasses
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -30,10 +30,10 @@ _PAIR_WEIGHTS = {
     "loss_subject_giou": 1.0,
     "loss_object_giou": 1.0,
 }
-_DENSE_WEIGHTS = {"dense_loss_class": 1.0, "dense_loss_box": 2.5, "dense_loss_giou": 1.0}
+DENSE_WEIGHTS = {"dense_loss_class": 1.0, "dense_loss_box": 2.5, "dense_loss_giou": 1.0}
 
 LOSS_WEIGHTS: Mapping[str, float] = MappingProxyType(
-    _PAIR_WEIGHTS | {f"denoising_{name}": weight for name, weight in _PAIR_WEIGHTS.items()} | _DENSE_WEIGHTS
+    _PAIR_WEIGHTS | {f"denoising_{name}": weight for name, weight in _PAIR_WEIGHTS.items()} | DENSE_WEIGHTS
 )
 """Weights of every official script, and the same for the parts that are ours."""
 
@@ -173,21 +173,24 @@ class RelationCriterion(nn.Module):
         return list((total / dist.get_world_size()).clamp(min=1))
 
 
-def weighted_sum(losses: Mapping[str, Tensor], weights: Mapping[str, float]) -> Float[Tensor, ""]:
+def weighted_sum(
+    losses: Mapping[str, Tensor], weights: Mapping[str, float], *, known: Collection[str] = LOSS_WEIGHTS
+) -> Float[Tensor, ""]:
     """The training loss: every loss times the weight of its base name, which holds for all layers.
 
-    Values whose name does not speak of a loss (`object_class_error`, ...) are logs and stay out.
+    Values whose name does not speak of a loss (`object_class_error`, ...) are logs and stay out. `known` are names
+    that may have a weight without being in `losses`: those of parts that are off.
 
     >>> losses = {"loss_a": torch.tensor(1.0), "loss_a_layer0": torch.tensor(2.0), "error": torch.tensor(9.0)}
     >>> weighted_sum(losses, {"loss_a": 0.5})
     tensor(1.5000)
 
     Raises:
-        ValueError: a loss without weight, or a weight whose name is neither in `losses` nor in `LOSS_WEIGHTS`.
+        ValueError: a loss without weight, or a weight whose name is neither in `losses` nor in `known`.
     """
     bases = {key: re.sub(r"_layer\d+$", "", key) for key in losses if re.match(r"(denoising_|dense_)?loss_", key)}
     missing = set(bases.values()) - weights.keys()
-    unknown = weights.keys() - set(bases.values()) - LOSS_WEIGHTS.keys()
+    unknown = weights.keys() - set(bases.values()) - set(known)
     if missing or unknown:
         raise ValueError(
             f"loss weights: no weight for {sorted(missing)}, unknown names {sorted(unknown)}; "

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from rlipv2.losses.functional import box_giou, box_l1, sigmoid_focal_sum
 from rlipv2.losses.targets import PackedTargets
-from rlipv2.structures import DenseOutput, RelationTarget
+from rlipv2.structures import DenseOutput, DetectionTarget, RelationTarget
 
 
 class DenseLoss:
@@ -18,7 +18,8 @@ class DenseLoss:
 
     After FCOS (ICCV 2019): a token is positive for a box on whose level the box belongs, if its centre lies in
     the central part of the box. Where several boxes claim a token, the smallest gets it. The true boxes are
-    the distinct subject and object boxes of the targets. Works alone too, to train a backbone on detection.
+    the distinct subject and object boxes of the targets, or the boxes of detection targets. Works alone too, to
+    train a backbone on detection.
 
     Args:
         cells_per_box: a box belongs to the level whose cells are closest to 1 / `cells_per_box` of its longer
@@ -38,25 +39,28 @@ class DenseLoss:
         self.gamma = gamma
 
     def __call__(
-        self, outputs: Sequence[DenseOutput], targets: Sequence[RelationTarget] | PackedTargets
+        self,
+        outputs: Sequence[DenseOutput],
+        targets: Sequence[RelationTarget] | Sequence[DetectionTarget] | PackedTargets,
     ) -> dict[str, Float[Tensor, " l"]]:
         """`loss_class`, `loss_box`, `loss_giou` per element of `outputs`, each divided by its positive tokens.
 
-        Without any box only the focal loss of the negatives is left, undivided.
+        Without any box only the focal loss of the negatives is left, undivided. Every column counts for every image,
+        also those that the dataset of a detection target does not label.
 
         Raises:
             ValueError: outputs of another number of images, or a label beyond the columns of the logits.
         """
-        packed = targets if isinstance(targets, PackedTargets) else PackedTargets.pack(targets)
         if not outputs:
             raise ValueError("no dense output: the model has no auxiliary dense head switched on")
+        rows, device = _box_rows(targets)
         for output in outputs:
-            if len(output.logits) != len(packed.sizes):
-                raise ValueError(f"dense output of {len(output.logits)} images, targets of {len(packed.sizes)}")
-        boxes, labels, valid = distinct_boxes(packed, num_classes=outputs[0].logits.shape[-1])
+            if len(output.logits) != len(rows):
+                raise ValueError(f"dense output of {len(output.logits)} images, targets of {len(rows)}")
+        boxes, labels, valid = _distinct_boxes(rows, device, num_classes=outputs[0].logits.shape[-1])
         with torch.autocast(boxes.device.type, enabled=False):
-            rows = [self._losses(output, boxes, labels, valid) for output in outputs]
-        return {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
+            losses = [self._losses(output, boxes, labels, valid) for output in outputs]
+        return {name: torch.stack([row[name] for row in losses]) for name in losses[0]}
 
     @torch.no_grad()
     def assign(
@@ -104,15 +108,34 @@ def distinct_boxes(
     Raises:
         ValueError: a label that is not below `num_classes`.
     """
-    packed_rows = torch.stack(
+    return _distinct_boxes(*_box_rows(packed), num_classes=num_classes)
+
+
+def _box_rows(
+    targets: Sequence[RelationTarget] | Sequence[DetectionTarget] | PackedTargets,
+) -> tuple[list[np.ndarray], torch.device]:
+    """Per image the rows (cx cy w h label) of its boxes, objects before subjects, and the device they come from."""
+    if not isinstance(targets, PackedTargets):
+        detection = [target for target in targets if isinstance(target, DetectionTarget)]
+        if detection:
+            boxes = [torch.cat([target.boxes, target.labels[:, None]], 1) for target in detection]
+            return [rows.cpu().numpy() for rows in boxes], boxes[0].device
+        targets = PackedTargets.pack([target for target in targets if isinstance(target, RelationTarget)])
+    sides = torch.stack(
         [
-            torch.cat([packed.object_boxes, packed.object_labels[:, None]], 1),
-            torch.cat([packed.subject_boxes, packed.subject_labels[:, None]], 1),
+            torch.cat([targets.object_boxes, targets.object_labels[:, None]], 1),
+            torch.cat([targets.subject_boxes, targets.subject_labels[:, None]], 1),
         ]
     )
-    device, rows = packed_rows.device, packed_rows.cpu().numpy()
-    starts = zip(packed.offsets, packed.sizes, strict=True)
-    images = [_distinct(rows[:, start : start + size].reshape(-1, 5)) for start, size in starts]
+    rows = sides.cpu().numpy()
+    starts = zip(targets.offsets, targets.sizes, strict=True)
+    return [rows[:, start : start + size].reshape(-1, 5) for start, size in starts], sides.device
+
+
+def _distinct_boxes(
+    rows: Sequence[np.ndarray], device: torch.device, *, num_classes: int
+) -> tuple[Float[Tensor, "b n 4"], Int[Tensor, "b n"], Bool[Tensor, "b n"]]:
+    images = [_distinct(image) for image in rows]
     width = max(1, *(len(image) for image in images))
     boxes = np.zeros((len(images), width, 5), np.float32)
     for number, image in enumerate(images):

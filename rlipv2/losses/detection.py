@@ -12,14 +12,17 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rlipv2.losses.criterion import by_layer
+from rlipv2.losses.criterion import DENSE_WEIGHTS, by_layer
+from rlipv2.losses.dense import DenseLoss
 from rlipv2.losses.functional import box_giou, box_l1
 from rlipv2.losses.matcher import assign
 from rlipv2.ops.boxes import cxcywh_to_xyxy, pairwise_giou
-from rlipv2.structures import DetectionOutput, DetectionTarget
+from rlipv2.structures import DenseOutput, DetectionOutput, DetectionTarget
 
-DETECTION_WEIGHTS: Mapping[str, float] = MappingProxyType({"loss_class": 2.0, "loss_box": 5.0, "loss_giou": 2.0})
-"""Weights of Deformable DETR; DAB-DETR gives the class loss 1."""
+DETECTION_WEIGHTS: Mapping[str, float] = MappingProxyType(
+    {"loss_class": 2.0, "loss_box": 5.0, "loss_giou": 2.0} | DENSE_WEIGHTS
+)
+"""Weights of Deformable DETR, DAB-DETR gives the class loss 1; and those of the dense loss, which is ours."""
 
 BoxMatches = list[tuple[Tensor, Tensor]]
 """Per image of a layer: query indices, target indices, on the CPU."""
@@ -88,12 +91,11 @@ class DetectionCriterion(nn.Module):
         gamma: exponent of the focal loss.
         unlabelled: what a class means that the dataset of an image does not label (joined datasets): `ignore` gives
             it no loss in this image, `negative` takes it for absent.
+        dense: loss of `output.dense`; None ignores it.
 
     Raises:
         ValueError: an unknown option.
     """
-
-    dense = None  # no auxiliary dense loss, see `RelationCriterion`
 
     def __init__(
         self,
@@ -102,12 +104,14 @@ class DetectionCriterion(nn.Module):
         alpha: float = 0.25,
         gamma: float = 2.0,
         unlabelled: str = "ignore",
+        dense: DenseLoss | None = None,
     ) -> None:
         super().__init__()
         if unlabelled not in ("ignore", "negative"):
             raise ValueError(f"unlabelled={unlabelled!r}: expected ignore or negative")
         self.matcher = matcher or BoxMatcher()
         self.alpha, self.gamma, self.unlabelled = alpha, gamma, unlabelled
+        self.dense = dense
 
     def forward(self, output: DetectionOutput, targets: Sequence[DetectionTarget]) -> dict[str, Float[Tensor, ""]]:
         """Losses by name.
@@ -117,13 +121,27 @@ class DetectionCriterion(nn.Module):
         """
         _check(output, targets)
         with torch.autocast(output.logits.device.type, enabled=False):
+            dense = output.dense
             output = DetectionOutput(logits=output.logits.float(), boxes=output.boxes.float())
             layers = [
                 self._layer(output.logits[layer], output.boxes[layer], matches, targets)
                 for layer, matches in enumerate(self.matcher(output, targets))
             ]
             count = _mean_count(sum(map(len, targets)), output.logits.device)
-        return by_layer({name: torch.stack([layer[name] for layer in layers]) / count for name in layers[0]})
+        losses = by_layer({name: torch.stack([layer[name] for layer in layers]) / count for name in layers[0]})
+        return losses | self.dense_losses(dense, targets) if self.dense is not None and dense else losses
+
+    def dense_losses(
+        self, outputs: Sequence[DenseOutput], targets: Sequence[DetectionTarget]
+    ) -> dict[str, Float[Tensor, ""]]:
+        """Losses of the dense heads alone, under the names that they have in `forward`.
+
+        Raises:
+            ValueError: the criterion was built without `dense`.
+        """
+        if self.dense is None:
+            raise ValueError("this criterion has no dense loss; build it with dense=DenseLoss()")
+        return by_layer(self.dense(outputs, targets), "dense_")
 
     def _layer(
         self,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rlipv2.metrics.hico.metric import HICODetMAP
 from rlipv2.microworld.baselines import ground_truth, nearest_pair, read_annotations, relation_counts
+from rlipv2.microworld.captions import CaptionOptions, rewrite_captions
 from rlipv2.microworld.coco import write_coco, write_objects365
 from rlipv2.microworld.custom import write_custom
 from rlipv2.microworld.hico import write_hico
@@ -47,14 +48,28 @@ def main() -> None:
     stats = commands.add_parser("stats", help="counts; of HICO-DET also long tail, pictures, baselines and upper bound")
     stats.add_argument("out", type=Path, help="folder written by one of the other commands")
     stats.add_argument("--to", type=Path, help="folder of the pictures; default: OUT/statistics")
+    captions = commands.add_parser("captions", help="write the captions of a detection layout anew")
+    captions.add_argument("out", type=Path, help="folder written by `coco` or `objects365`")
+    captions.add_argument("--to", type=Path, help="captions file; default: that of the folder")
+    captions.add_argument("--per-image", type=int, default=CaptionOptions.per_image)
+    captions.add_argument(
+        "--error-rate", type=float, default=CaptionOptions.error_rate, help="share of the captions with an error"
+    )
     arguments = parser.parse_args()
+    if arguments.command == "captions":
+        try:
+            options = CaptionOptions(per_image=arguments.per_image, error_rate=arguments.error_rate)
+            print(rewrite_captions(arguments.out, arguments.to, options))
+        except (FileNotFoundError, ValueError) as error:
+            sys.exit(str(error))
+        return
     if arguments.command == "stats":
         statistics(arguments.out, arguments.to or arguments.out / "statistics")
         return
     write, _ = WRITERS[arguments.command]
-    options = ("seed", "num_train", "num_test", "workers")
+    names = ("seed", "num_train", "num_test", "workers")
     size = (arguments.size[0], arguments.size[1])
-    print(write(arguments.out, size=size, **{name: getattr(arguments, name) for name in options}))
+    print(write(arguments.out, size=size, **{name: getattr(arguments, name) for name in names}))
 
 
 def statistics(root: Path, folder: Path) -> None:

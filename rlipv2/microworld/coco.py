@@ -1,14 +1,18 @@
 """The micro-world written as detection data: the layouts of COCO 2017 and of Objects365 v2.
 
-The images are others than those of the layouts with relations, as in detection pre-training and pseudo-labelling.
+The images are others than those of the layouts with relations, as in detection pre-training and pseudo-labelling. For
+the latter captions of all images lie beside them (`annotations/captions.json`), and their whole scene graphs
+(`truth/scene_graphs.json`), which only scores read.
 """
 
 import json
 from pathlib import Path
 from typing import Any, Unpack
 
+from rlipv2.microworld.captions import CAPTIONS_FILE, write_captions
 from rlipv2.microworld.instances import coco_category_ids, instance_file
 from rlipv2.microworld.relations import OBJECTS, PERSON
+from rlipv2.microworld.truth import true_graph, write_truth
 from rlipv2.microworld.world import Labels, Layout, Place, WorldOptions, write_world
 from rlipv2.vocabularies import load
 
@@ -38,7 +42,15 @@ def _write_coco(root: Path, labels: Labels) -> dict[str, Any]:
         content = instance_file(images, coco_category_ids(), [Path(drawn.file).name for drawn in images])
         (folder / f"instances_{name}.json").write_text(json.dumps(content) + "\n", encoding="utf-8")
         counts[split] = _counts(content)
+    _write_truth_and_captions(root, labels)
     return counts
+
+
+def _write_truth_and_captions(root: Path, labels: Labels) -> None:
+    images = [drawn for split in labels.values() for drawn in split]
+    graphs = [true_graph(drawn) for drawn in images]
+    write_truth(root, graphs)
+    write_captions(root / CAPTIONS_FILE, graphs, images[0].place.world)
 
 
 def write_objects365(root: str | Path, **options: Unpack[WorldOptions]) -> Path:
@@ -74,6 +86,7 @@ def _write_objects365(root: Path, labels: Labels) -> dict[str, Any]:
         content["categories"] = categories
         (root / name / f"zhiyuan_objv2_{name}.json").write_text(json.dumps(content) + "\n", encoding="utf-8")
         counts[split] = _counts(content)
+    _write_truth_and_captions(root, labels)
     return counts
 
 
@@ -82,5 +95,5 @@ def _counts(content: dict[str, Any]) -> dict[str, int]:
     return {"images": len(content["images"]), "boxes": len(content["annotations"]) - crowds, "crowds": crowds}
 
 
-COCO_LAYOUT = Layout("coco", "1", _coco_path, _write_coco, own_pictures=True)
-OBJECTS365_LAYOUT = Layout("objects365", "1", _objects365_path, _write_objects365, own_pictures=True)
+COCO_LAYOUT = Layout("coco", "2", _coco_path, _write_coco, own_pictures=True)
+OBJECTS365_LAYOUT = Layout("objects365", "2", _objects365_path, _write_objects365, own_pictures=True)

@@ -130,21 +130,27 @@ class ALIFEncoder(nn.Module):
         return len(self.fusion_layers)
 
     def forward(
-        self, pyramid: FeaturePyramid, texts: Float[Tensor, "t c"], text_padding: Bool[Tensor, " t"]
+        self,
+        pyramid: FeaturePyramid,
+        texts: Float[Tensor, "*b t c"],
+        text_padding: Bool[Tensor, " t"] | None,
+        absent_texts: Bool[Tensor, "b t"] | None = None,
     ) -> tuple[Float[Tensor, "b s d"], Float[Tensor, "f b t d"]]:
         """Image memory and the texts after every fusion stage (without fusion: once), in the width of the image.
 
         Args:
             pyramid: image tokens.
-            texts: pooled label features, the same for all images.
+            texts: pooled label features, the same for all images or of each image.
             text_padding: True on texts that the language layers must not attend to.
+            absent_texts: True on rows of an image that are no texts but fill the batch: nothing reads them.
         """
         batch = len(pyramid.tokens)
         tokens, text = pyramid.tokens, texts.expand(batch, -1, -1)
         reference = pyramid.centers()[:, :, None] * pyramid.valid_ratios[:, None]
         fused = slice(-pyramid.level_sizes[-1], None) if self.fusion_levels == "last" else slice(None)
         # Without a masked text the mask is left out: attention without a mask has faster kernels.
-        masked = text_padding.expand(batch, -1) if bool(text_padding.any()) else None
+        masked = None if text_padding is None or not bool(text_padding.any()) else text_padding.expand(batch, -1)
+        unread = absent_texts if masked is None else masked if absent_texts is None else masked | absent_texts
         stages = []
         for index, layer in enumerate(self.image_layers):
             if self.num_fusions and index % self.fusion_interval == 0:
@@ -155,9 +161,10 @@ class ALIFEncoder(nn.Module):
                     pyramid.positions[:, fused],
                     image_padding=pyramid.padding_mask[:, fused],
                     text_padding=masked,
+                    absent_texts=absent_texts,
                 )
                 tokens = torch.cat([tokens[:, : tokens.shape[1] - part.shape[1]], part], dim=1)
-                text = self.text_layers[stage](text, masked)
+                text = self.text_layers[stage](text, unread)
                 stages.append(text)
             run = partial(layer, shapes=pyramid.shapes, padding_mask=pyramid.padding_mask)
             if self.training and self.checkpoint_activations:

@@ -88,7 +88,7 @@ class ReferenceDecoder(nn.Module):
         index: int,
         states: Float[Tensor, "b q d"],
         references: Float[Tensor, "b q c"],
-        memory: Float[Tensor, "b s d"],
+        memory: Float[Tensor, "i s d"],
         pyramid: FeaturePyramid,
         *,
         position: Float[Tensor, "b q d"] | None = None,
@@ -100,12 +100,14 @@ class ReferenceDecoder(nn.Module):
             index: layer.
             states: of the queries.
             references: boxes cx cy w h or points x y, 0-1 of the image without padding.
-            memory: image tokens.
+            memory: image tokens; b / i rows of queries after each other read the same image.
             pyramid: their layout.
             position: of the queries; needed for learned positions, not read for others.
             attention_mask: True where a query (row) must not see another (column).
         """
         ratios = pyramid.valid_ratios.repeat(1, 1, references.shape[-1] // 2)
+        if len(references) != len(ratios):
+            ratios = ratios.repeat_interleave(len(references) // len(ratios), dim=0)
         scaled = references[:, :, None] * ratios[:, None]
         if self.positions == "anchor":
             # Official: the position comes from the anchor in the frame of the first level (docs/parity.md, Q16).
@@ -144,7 +146,7 @@ class EntityDecoder(ReferenceDecoder):
         self.subject_box_heads = _box_heads(dim, num_layers, first_size_bias=first_size_bias)
         self.object_box_heads = _box_heads(dim, num_layers, first_size_bias=first_size_bias)
 
-    def forward(self, queries: PairQueries, memory: Float[Tensor, "b s d"], pyramid: FeaturePyramid) -> EntityStates:
+    def forward(self, queries: PairQueries, memory: Float[Tensor, "i s d"], pyramid: FeaturePyramid) -> EntityStates:
         """States and boxes of every layer."""
         states = queries.content
         subject_boxes, object_boxes = queries.subject_references, queries.object_references
@@ -224,7 +226,7 @@ class RelationDecoder(ReferenceDecoder):
         self,
         queries: PairQueries,
         entities: EntityStates,
-        memory: Float[Tensor, "b s d"],
+        memory: Float[Tensor, "i s d"],
         pyramid: FeaturePyramid,
     ) -> Float[Tensor, "l b q d"]:
         """Relation states of every layer."""

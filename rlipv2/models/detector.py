@@ -125,6 +125,8 @@ class RelationDetector(nn.Module, Pretrained, tags=["relation-detection"]):
         Kept features are dropped in training mode and when weights of the text encoder move or change.
         """
         num_objects = len(label_space.objects) + 1
+        if self.training:
+            self._text_cache = {}  # Lightning restores the mode without calling `train`
         if self.training or torch.is_grad_enabled():
             return self.text_features(self.text_encoder.encode(label_space.texts), num_objects)
         state = tuple(
@@ -173,7 +175,7 @@ class RelationDetector(nn.Module, Pretrained, tags=["relation-detection"]):
         pyramid = self.image_pyramid(images, padding_mask)
         memory, fused_texts = self.encoder(pyramid, texts.pooled, texts.padding_mask)
         if self.text_per_layer:
-            fused_texts = fused_texts[:: max(1, len(fused_texts) // len(self.entity_decoder.layers))]
+            fused_texts = fused_texts[self._text_stages(len(fused_texts))]
         queries = self.queries(fused_texts[-1], texts.num_objects, targets)
         extra: DenoisingBatch | None = None
         if self.training and self.denoising is not None and targets is not None:
@@ -201,6 +203,10 @@ class RelationDetector(nn.Module, Pretrained, tags=["relation-detection"]):
             relation_text=texts.pooled[texts.num_objects :],
         )
         return self._with_training_parts(output, extra, pyramid, memory, texts, fused_texts)
+
+    def _text_stages(self, num_stages: int) -> slice:
+        """The fusion stages whose texts the decoder layers are classified with."""
+        return slice(None, None, max(1, num_stages // len(self.entity_decoder.layers)))
 
     def image_pyramid(self, images: Tensor, padding_mask: Bool[Tensor, "b h w"]) -> FeaturePyramid:
         """Image tokens before the encoder."""

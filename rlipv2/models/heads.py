@@ -54,5 +54,13 @@ class TextMatchingHead(nn.Module):
         return subject_logits, object_logits, _match(relations + self.relation_bias, relation_texts)
 
 
+    def relation_logits(
+        self, relations: Float[Tensor, "*l b q d"], relation_texts: Float[Tensor, "*l b r d"]
+    ) -> Float[Tensor, "*l b q r"]:
+        """Logits of relations alone, for the given relation texts, at least float32."""
+        projected = self.projection(F.normalize(relation_texts, dim=-1) * self.text_scale)
+        return _match(relations + self.relation_bias, projected.transpose(-1, -2))
+
+
 def _match(states: Tensor, texts: Tensor) -> Tensor:
     return at_least_float32(states @ texts) + PRIOR_LOGIT

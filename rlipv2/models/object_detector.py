@@ -16,13 +16,14 @@ from torch.utils.checkpoint import checkpoint
 from rlipv2.layers.backbones import TimmBackbone
 from rlipv2.layers.deformable import DeformableEncoderLayer
 from rlipv2.layers.swin import SwinBackbone
+from rlipv2.models.dense import DenseHeads
 from rlipv2.models.heads import PRIOR_LOGIT
 from rlipv2.models.object_decoder import ObjectAnchorQueries, ObjectDecoder, ObjectLearnedQueries
 from rlipv2.models.pretrained import Pretrained
 from rlipv2.models.pyramid import FeaturePyramid, PyramidProjection
 from rlipv2.ops.boxes import cxcywh_to_xyxy
 from rlipv2.ops.padding import normalize_images
-from rlipv2.structures import BoxPredictions, DetectionOutput, LabelSpace
+from rlipv2.structures import BoxPredictions, DenseOutput, DetectionOutput, LabelSpace
 
 
 class ImageEncoder(nn.Module):
@@ -69,6 +70,7 @@ class ObjectDetector(nn.Module, Pretrained, tags=["object-detection"]):
         queries: what the decoder starts from.
         decoder: states and boxes; its `positions` must be those of the queries.
         num_levels: feature levels.
+        dense: auxiliary dense heads, used in training only; their texts are the weights of the last class head.
 
     Raises:
         ValueError: queries and decoder do not fit together.
@@ -83,6 +85,7 @@ class ObjectDetector(nn.Module, Pretrained, tags=["object-detection"]):
         queries: ObjectAnchorQueries | ObjectLearnedQueries,
         decoder: ObjectDecoder,
         num_levels: int = 4,
+        dense: DenseHeads | None = None,
     ) -> None:
         super().__init__()
         if queries.positions != decoder.positions:
@@ -99,6 +102,7 @@ class ObjectDetector(nn.Module, Pretrained, tags=["object-detection"]):
         self.queries = queries
         self.decoder = decoder
         self.class_heads = nn.ModuleList(_class_head(encoder.dim, num_classes) for _ in decoder.layers)
+        self.dense = dense
 
     def forward(
         self,
@@ -116,14 +120,43 @@ class ObjectDetector(nn.Module, Pretrained, tags=["object-detection"]):
         Raises:
             ValueError: an object that is none of the classes.
         """
-        if images.dtype == torch.uint8:
-            images = normalize_images(images, padding_mask)
-        pyramid = self.pyramid(self.backbone(images), padding_mask)
-        states, boxes = self.decoder(self.queries(len(images)), self.encoder(pyramid), pyramid)
+        pyramid = self.image_pyramid(images, padding_mask)
+        memory = self.encoder(pyramid)
+        states, boxes = self.decoder(self.queries(len(images)), memory, pyramid)
         logits = torch.stack([head(state) for head, state in zip(self.class_heads, states, strict=True)])
         if label_space is not None and label_space != self.label_space:
             logits = logits[..., self.columns(label_space)]
-        return DetectionOutput(logits=logits, boxes=boxes)
+        dense: tuple[DenseOutput, ...] = ()
+        if self.training and self.dense is not None:
+            words = self._class_weights(label_space)
+            dense = (self.dense.on_backbone(pyramid.tokens, pyramid, words), self.dense.on_memory(memory, pyramid, words))
+        return DetectionOutput(logits=logits, boxes=boxes, dense=dense)
+
+    def image_pyramid(self, images: Tensor, padding_mask: Bool[Tensor, "b h w"]) -> FeaturePyramid:
+        """Image tokens before the encoder."""
+        if images.dtype == torch.uint8:
+            images = normalize_images(images, padding_mask)
+        return self.pyramid(self.backbone(images), padding_mask)
+
+    def forward_dense(
+        self, images: Tensor, padding_mask: Bool[Tensor, "b h w"], label_space: LabelSpace | None = None
+    ) -> tuple[DenseOutput, ...]:
+        """Object predictions of the backbone alone, without encoder and decoder (its pre-training).
+
+        Raises:
+            ValueError: the detector was built without `dense`.
+        """
+        if self.dense is None:
+            raise ValueError("this detector has no dense heads; build it with dense=DenseHeads(...)")
+        pyramid = self.image_pyramid(images, padding_mask)
+        return (self.dense.on_backbone(pyramid.tokens, pyramid, self._class_weights(label_space)),)
+
+    def _class_weights(self, label_space: LabelSpace | None) -> Float[Tensor, "o d"]:
+        head = self.class_heads[-1]
+        assert isinstance(head, nn.Linear)
+        if label_space is None or label_space == self.label_space:
+            return head.weight
+        return head.weight[self.columns(label_space)]
 
     def columns(self, label_space: LabelSpace) -> list[int]:
         """The column of the class heads for each object of a label space.

@@ -1,6 +1,7 @@
 """Writing files so that no half of one is ever found. No torch in here: the metric commands start without it."""
 
 import os
+import socket
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ def opened_atomically(path: Path) -> Iterator[BinaryIO]:
         OSError: the disk is full, the folder cannot be written, or `path` is a folder.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+    temporary = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.{uuid.uuid4().hex}.part")
     try:
         with temporary.open("xb") as file:
             yield file
@@ -40,3 +41,27 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     """
     with opened_atomically(path) as file:
         file.write(content.encode() if isinstance(content, str) else content)
+
+
+def remove_leftovers(folder: Path) -> list[Path]:
+    """Removes and returns the temporary files that killed processes of this machine left in a folder.
+
+    Those of running processes stay, and those of other machines, of whose processes nothing is known here.
+    """
+    removed = []
+    for path in sorted(folder.glob(f".*.{socket.gethostname()}.*.part")):
+        process = path.name.split(".")[-3]
+        if process.isdecimal() and not _runs(int(process)):
+            path.unlink(missing_ok=True)
+            removed.append(path)
+    return removed
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True

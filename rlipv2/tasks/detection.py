@@ -1,6 +1,6 @@
 """Training and evaluation of `RelationDetector`: pre-training, fine-tuning, zero-shot evaluation."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -33,6 +33,9 @@ class RelationDetectionTask(RelationTask):
             dense head and loss; not in the paper, 0 in every published recipe.
         wiring: arguments of `RelationTask`: optimizer, schedule, lr, lr_ratios.
     """
+
+    known_losses: Collection[str] = LOSS_WEIGHTS
+    """Names that `loss_weights` may use, whether the losses are on or not."""
 
     def __init__(
         self,
@@ -95,12 +98,12 @@ class RelationDetectionTask(RelationTask):
 
     def training_step(self, batch: RelationBatch, batch_idx: int) -> Tensor:
         """The weighted loss of a batch."""
-        if self.global_step < self.dense_steps:
-            losses = self._dense_losses(batch)
-        else:
-            output = self.detector(batch.images, batch.padding_mask, batch.label_space, batch.targets)
-            losses = self.criterion(output, batch.targets)
+        losses = self._dense_losses(batch) if self.global_step < self.dense_steps else self._losses(batch)
         return self._log_losses("train", losses, batch)
+
+    def _losses(self, batch: RelationBatch) -> dict[str, Tensor]:
+        output = self.detector(batch.images, batch.padding_mask, batch.label_space, batch.targets)
+        return self.criterion(output, batch.targets)
 
     def _dense_losses(self, batch: RelationBatch) -> dict[str, Tensor]:
         outputs = self.detector.forward_dense(batch.images, batch.padding_mask, batch.label_space)
@@ -138,7 +141,7 @@ class RelationDetectionTask(RelationTask):
         Raises:
             FloatingPointError: the total is NaN or infinite in training.
         """
-        total = weighted_sum(losses, self.loss_weights)
+        total = weighted_sum(losses, self.loss_weights, known=self.known_losses)
         if stage == "train" and not torch.isfinite(total):
             shown = {name: float(value) for name, value in losses.items() if not torch.isfinite(value)}
             raise FloatingPointError(

@@ -28,6 +28,7 @@ class ObjectDetectionTask(RelationDetectionTask):
     """
 
     detector: ObjectDetector  # type: ignore[assignment]
+    known_losses = DETECTION_WEIGHTS
 
     def __init__(
         self,
@@ -53,7 +54,6 @@ class ObjectDetectionTask(RelationDetectionTask):
         if space is not None:
             self.detector.columns(space)  # refuses another number of classes
 
-    def training_step(self, batch: DetectionBatch, batch_idx: int) -> Tensor:  # type: ignore[override]
-        """The weighted loss of a batch."""
+    def _losses(self, batch: DetectionBatch) -> dict[str, Tensor]:  # type: ignore[override]
         output = self.detector(batch.images, batch.padding_mask, batch.label_space)
-        return self._log_losses("train", self.criterion(output, batch.targets), batch)  # type: ignore[arg-type]
+        return self.criterion(output, batch.targets)

@@ -78,7 +78,7 @@ def test_small_chunks_and_scratch_files_change_nothing(root, tmp_path_factory, m
     monkeypatch.setattr(index, "IMAGES", 3)
     monkeypatch.setattr(detection, "ROWS", 3)
     monkeypatch.setattr("rlipv2.datasets.detection.reader.CHUNK", 2)
-    monkeypatch.setattr("rlipv2.datasets.detection.fields.ROWS", 3)
+    monkeypatch.setattr("rlipv2.datasets.store.grouping.ROWS", 3)
     monkeypatch.setattr(store_columns, "SPILL_BYTES", 40)
     other = tmp_path_factory.mktemp("index")
     assert_same(index.content_in(store_of(root, index=other)), whole)

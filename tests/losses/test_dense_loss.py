@@ -6,7 +6,7 @@ import torch
 from rlipv2.losses import DenseLoss, PairMatcher, RelationCriterion
 from rlipv2.losses.dense import distinct_boxes
 from rlipv2.losses.targets import PackedTargets
-from rlipv2.structures import DenseOutput, RelationTarget
+from rlipv2.structures import DenseOutput, DetectionTarget, RelationTarget
 from tests.losses.scenes import random_output, random_targets
 
 
@@ -168,3 +168,14 @@ def test_criterion_adds_prefixed_losses_only_when_asked():
     assert both.keys() - plain.keys() == {
         f"dense_loss_{name}{end}" for name in ("class", "box", "giou") for end in ("", "_layer0")
     }
+
+
+def test_detection_targets_give_the_losses_of_pairs_with_the_same_boxes():
+    output = grid(4, 8)
+    boxes = [[0.3, 0.3, 0.2, 0.2], [0.7, 0.6, 0.4, 0.3]]
+    pairs = target((boxes[0], boxes[1]))
+    alone = DetectionTarget(torch.tensor(boxes), torch.tensor([0, 1]), torch.ones(5, dtype=torch.bool))
+    expected, losses = DenseLoss()([output], [pairs]), DenseLoss()([output], [alone])
+    assert losses.keys() == expected.keys()
+    for name, value in expected.items():
+        torch.testing.assert_close(losses[name], value)

@@ -7,6 +7,7 @@ import torch
 from hydra import compose, initialize_config_dir
 
 from rlipv2.checkpoints import load_network, load_weights, read_state
+from rlipv2.checkpoints.object_detection import to_relation_detector
 from rlipv2.losses import DETECTION_WEIGHTS, DetectionCriterion, weighted_sum
 from rlipv2.models.object_detector import ObjectDetector, detect
 from rlipv2.ops.boxes import xyxy_to_cxcywh
@@ -24,7 +25,6 @@ SMALL = [
     "+data.train_transform.short_sides=[64]",
     "+data.train_transform.crop_short_sides=null",
     "+data.eval_transform.short_side=64",
-    "model.schedule.lr_drop=40",
 ]
 
 
@@ -34,6 +34,8 @@ def root(tmp_path_factory):
 
 
 def build(root, *overrides):
+    if "regime=micro_od" not in overrides:
+        overrides = ("model.schedule.lr_drop=40", *overrides)
     with initialize_config_dir(str(CONF), version_base="1.3"):
         composed = compose("train", overrides=[*SMALL, f"paths.coco={root}", *overrides])
     pl.seed_everything(0)
@@ -56,6 +58,30 @@ def test_training_changes_every_trainable_parameter(root, model):
         if value.requires_grad and torch.equal(value, before[name])
     ]
     assert unchanged == []
+
+
+def test_dense_steps_train_the_backbone_alone_and_their_heads_stay_out_of_relation_detectors(root):
+    task, data = build(root, "model=object_detector", "data=coco_detection", "regime=micro_od", "model.dense_steps=1")
+    before = {name: value.clone() for name, value in task.detector.named_parameters()}
+
+    class AfterTheDenseStep(pl.Callback):
+        changed: set[str]
+
+        def on_train_batch_end(self, trainer, task, outputs, batch, batch_idx):
+            if batch_idx == 0:
+                parts = task.detector.named_parameters()
+                self.changed = {name.split(".")[0] for name, value in parts if not torch.equal(value, before[name])}
+
+    after = AfterTheDenseStep()
+    trainer(limit_val_batches=0, callbacks=[after]).fit(task, datamodule=data)
+    # AdamW's decay moves no parameter without gradient
+    assert after.changed == {"backbone", "pyramid", "class_heads", "dense"}
+    moved = {
+        name.split(".")[0] for name, value in task.detector.named_parameters() if not torch.equal(value, before[name])
+    }
+    assert moved >= {"encoder", "queries", "decoder"}
+    state = {name: value.detach() for name, value in task.detector.state_dict().items()}
+    assert not [name for name in to_relation_detector(state, num_decoder_layers=3) if "dense" in name]
 
 
 def test_testing_gives_the_figures_of_coco(root):

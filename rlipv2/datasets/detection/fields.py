@@ -8,10 +8,9 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from rlipv2.datasets.errors import AnnotationError
+from rlipv2.datasets.store.columns import Columns
+from rlipv2.datasets.store.grouping import chunks
 from rlipv2.vocabularies import ObjectVocabulary
-
-ROWS = 1_000_000
-"""Rows of an array that are worked on at once."""
 
 
 def declared_vocabulary(categories: Sequence[Any], path: Path) -> ObjectVocabulary:
@@ -84,27 +83,28 @@ def image_numbers(annotations: Sequence[Any], path: Path, first: int) -> Int[np.
     return np.array([annotation["image_id"] for annotation in annotations], np.int64)
 
 
-def owners_of(numbers: Any, image_ids: Any, path: Path) -> Int[np.ndarray, " n"]:
-    """Position of each annotation's image; image ids must be unique."""
-    order = np.argsort(image_ids, kind="stable")
+def owners_of(numbers: Any, image_ids: Any, path: Path, columns: Columns) -> Int[np.ndarray, " n"]:
+    """Position of each annotation's image, in a column of its own; image ids must be unique."""
+    order = np.argsort(image_ids, kind="stable").astype(np.int32)
     in_order = image_ids[order]
     doubled = np.flatnonzero(in_order[1:] == in_order[:-1])
     if len(doubled):
         number = int(order[doubled + 1].min())
         image = {"id": int(image_ids[number])}
         raise _image_error(image, number, path, "id", "the image is listed twice", "list every image once")
-    owners = np.empty(len(numbers), np.int32)
-    for start in range(0, len(numbers), ROWS):
-        part = numbers[start : start + ROWS]
+    columns.append(owners=order[:0])
+    first = 0
+    for part in chunks(numbers):
         places = np.minimum(np.searchsorted(in_order, part), len(in_order) - 1)
         unknown = in_order[places] != part if len(in_order) else np.ones(len(part), bool)
         if unknown.any():
             row = int(np.flatnonzero(unknown)[0])
             found = {"image_id": int(part[row])}
             wrong, todo = "no such image in this file", "correct or remove it"
-            raise _annotation_error(found, start + row, path, "image_id", wrong, todo)
-        owners[start : start + ROWS] = order[places]
-    return owners
+            raise _annotation_error(found, first + row, path, "image_id", wrong, todo)
+        columns.append(owners=order[places])
+        first += len(part)
+    return columns.arrays()["owners"]  # type: ignore[no-any-return]
 
 
 def category_ids(annotations: Sequence[Any], path: Path, first: int) -> Int[np.ndarray, " n"]:
@@ -117,24 +117,34 @@ def category_ids(annotations: Sequence[Any], path: Path, first: int) -> Int[np.n
 
 
 def labels_of(
-    ids: Any, owners: Int[np.ndarray, " n"], image_ids: Any, vocabulary: ObjectVocabulary, path: Path
+    ids: Any,
+    owners: Int[np.ndarray, " n"],
+    image_ids: Any,
+    vocabulary: ObjectVocabulary,
+    *,
+    path: Path,
+    columns: Columns,
 ) -> Int[np.ndarray, " n"]:
-    """Rows of the vocabulary of category ids."""
-    order = np.argsort(vocabulary.category_ids)
+    """Rows of the vocabulary of category ids, in a column of their own."""
+    order = np.argsort(vocabulary.category_ids).astype(np.int32)
     known = np.asarray(vocabulary.category_ids)[order]
-    labels = np.empty(len(ids), np.int32)
-    for start in range(0, len(ids), ROWS):
-        part = ids[start : start + ROWS]
+    columns.append(labels=order[:0])
+    number, first, unknown = -1, 0, 0
+    for part in chunks(ids):
         places = np.minimum(np.searchsorted(known, part), len(known) - 1)
-        labels[start : start + ROWS] = np.where(known[places] == part, order[places], -1)
-    if (labels < 0).any():
-        number = int(np.flatnonzero(labels < 0)[0])
+        bad = np.flatnonzero(known[places] != part)
+        if len(bad) and not unknown:
+            number = first + int(bad[0])
+        unknown += len(bad)
+        first += len(part)
+        columns.append(labels=order[places])
+    if unknown:
         found = {"image_id": int(image_ids[owners[number]]), "category_id": int(ids[number])}
         contiguous = bool((ids == 0).any() and ids.max() < len(vocabulary))
         hint = ": these look like rows from 0, not the ids of the release" if contiguous else ""
         wrong, todo = f"no category id of this dataset{hint}", "write the ids of the release"
-        raise _annotation_error(found, number, path, "category_id", wrong, todo, more=int((labels < 0).sum()) - 1)
-    return labels
+        raise _annotation_error(found, number, path, "category_id", wrong, todo, more=unknown - 1)
+    return columns.arrays()["labels"]  # type: ignore[no-any-return]
 
 
 def boxes_xywh(annotations: Sequence[Any], path: Path, first: int) -> np.ndarray:

@@ -6,13 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int
 
-from rlipv2.datasets.detection.fields import ROWS
 from rlipv2.datasets.detection.reader import InstancesReader, records_of, tables_of
 from rlipv2.datasets.detection.records import DetectionRecords, to_xyxy
 from rlipv2.datasets.store import ImageListing, Source, Store, StoreWriter, open_store, reading, store_at, store_folder
-from rlipv2.datasets.store.columns import Columns, ends
+from rlipv2.datasets.store.columns import ends
 from rlipv2.datasets.store.images import outdated_view
 from rlipv2.datasets.store.location import key_of
 from rlipv2.datasets.store.sources import outdated_sources
@@ -58,20 +56,12 @@ def index_instances(
         source = Source.of(path)
         with reading(path) as progress:
             reader = InstancesReader(path, vocabulary, image_path=image_path, watch=progress.watch)
-            tables = reader.read(writer.columns, lambda name, column, order: _reorder(writer.columns(), column, order))
+            tables = reader.read(writer.columns)
         writer.write_all(tables)
         sources = {"annotations": source.finished(path, progress.sha256).to_meta()}
         return {"kind": "instances", "sources": sources}
 
     return store_at(folder, outdated=lambda store: outdated_sources(store, files), build=build, rebuild=rebuild)
-
-
-def _reorder(target: Columns, column: Any, order: Int[np.ndarray, " n"]) -> Any:
-    """The rows of a column in another order, some at a time."""
-    target.append(column=column[:0])
-    for start in range(0, len(order), ROWS):
-        target.append(column=column[order[start : start + ROWS]])
-    return target.arrays()["column"]
 
 
 @dataclass(frozen=True)

@@ -25,10 +25,10 @@ from rlipv2.datasets.detection.records import DetectionRecords
 from rlipv2.datasets.errors import AnnotationError
 from rlipv2.datasets.json_stream import Watch, iterate_members
 from rlipv2.datasets.store.collector import collector_paused
-from rlipv2.datasets.store.columns import Column, Columns, ends
+from rlipv2.datasets.store.columns import Column, Columns
+from rlipv2.datasets.store.grouping import Grouping
 from rlipv2.vocabularies import ObjectVocabulary
 
-Reorder = Callable[[str, Any, Int[np.ndarray, " n"]], Any]
 CHUNK = 20_000
 """Annotations that are in memory at once as Python objects: about 20 MB."""
 
@@ -51,7 +51,7 @@ def read_instances(
         AnnotationError: the file, or a record of it, cannot be used; names the record.
     """
     reader = InstancesReader(Path(path), vocabulary, image_path=image_path)
-    return records_of(reader.read(Columns, _order_in_memory))
+    return records_of(reader.read(Columns))
 
 
 def read_any_instances(path: str | Path) -> tuple[DetectionRecords, ObjectVocabulary]:
@@ -62,7 +62,7 @@ def read_any_instances(path: str | Path) -> tuple[DetectionRecords, ObjectVocabu
         AnnotationError: the file, or a record of it, cannot be used; names the record.
     """
     reader = InstancesReader(Path(path), None)
-    records = records_of(reader.read(Columns, _order_in_memory))
+    records = records_of(reader.read(Columns))
     assert reader.vocabulary is not None
     return records, reader.vocabulary
 
@@ -91,12 +91,10 @@ class InstancesReader:
         self.path, self.vocabulary = path, vocabulary
         self._image_path, self._watch = image_path, watch
 
-    def read(self, new_columns: Callable[[], Columns], reorder: Reorder) -> dict[str, dict[str, Column]]:
-        """The tables images, boxes, labels and pointers; boxes in order of their images, then of the file.
+    def read(self, new_columns: Callable[[], Columns]) -> dict[str, dict[str, Column]]:
+        """The tables images, boxes, labels and pointers, in columns made by `new_columns`.
 
-        Args:
-            new_columns: makes empty columns.
-            reorder: gives the rows of a column in another order.
+        Boxes are in order of their images, those of an image in order of the file.
         """
         images, boxes = new_columns(), new_columns()
         self._read_images([], 0, images)  # columns of the right types where a list is empty
@@ -113,7 +111,7 @@ class InstancesReader:
             self.vocabulary = declared_vocabulary(categories, self.path)
         else:
             check_categories(categories, self.path, self.vocabulary)
-        return self._joined(images.arrays(), boxes.arrays(), self.vocabulary, reorder)
+        return self._joined(images.arrays(), boxes.arrays(), self.vocabulary, new_columns)
 
     def _read_lists(self, readers: Mapping[str, Callable[[list[Any], int], None]]) -> None:
         found: set[str] = set()
@@ -161,17 +159,19 @@ class InstancesReader:
         )
 
     def _joined(
-        self, images: dict[str, Column], boxes: dict[str, Column], vocabulary: ObjectVocabulary, reorder: Reorder
+        self,
+        images: dict[str, Column],
+        boxes: dict[str, Column],
+        vocabulary: ObjectVocabulary,
+        new_columns: Callable[[], Columns],
     ) -> dict[str, dict[str, Column]]:
-        owners = owners_of(boxes.pop("owners"), images["image_ids"], self.path)
-        boxes["labels"] = labels_of(boxes["labels"], owners, images["image_ids"], vocabulary, self.path)
-        # stable: keeps the order of the file within an image, as COCO's tools do
-        order = np.argsort(owners, kind="stable").astype(np.int32 if len(owners) < 1 << 31 else np.int64)
-        box_ptr = ends(np.bincount(owners, minlength=len(images["image_ids"])))
-        del owners
-        # pop: pages of a scratch file count as memory while the column is in use
-        boxes = {name: reorder(name, boxes.pop(name), order) for name in list(boxes)}
-        return tables_of(images, boxes, box_ptr)
+        ids = images["image_ids"]
+        owners = owners_of(boxes.pop("owners"), ids, self.path, new_columns())
+        boxes["labels"] = labels_of(boxes["labels"], owners, ids, vocabulary, path=self.path, columns=new_columns())
+        # keeps the order of the file within an image, as COCO's tools do
+        grouping = Grouping(owners, len(ids), new_columns)
+        boxes = {name: grouping.ordered(boxes.pop(name)) for name in list(boxes)}
+        return tables_of(images, boxes, grouping.ptr)
 
 
 def records_of(tables: Mapping[str, Mapping[str, Any]]) -> DetectionRecords:
@@ -185,7 +185,3 @@ def tables_of(
     """The tables of a store; coordinates, the largest column, have one of their own."""
     labels = {name: boxes.pop(name) for name in list(boxes) if name != "boxes"}
     return {"images": images, "boxes": boxes, "labels": labels, "pointers": {"box_ptr": box_ptr}}
-
-
-def _order_in_memory(name: str, column: Any, order: Int[np.ndarray, " n"]) -> Any:
-    return column[order]

@@ -120,7 +120,7 @@ class SceneGraphReader:
     def read(self, new_columns: Callable[[], Columns]) -> dict[str, dict[str, Column]]:
         """The tables images, boxes, relations and pointers, in columns made by `new_columns`."""
         images, boxes, relations, count = new_columns(), new_columns(), new_columns(), 0
-        files = ImageFiles(self.path, self._image_paths)
+        files = ImageFiles(self.path, self._image_paths, new_columns)
         with collector_paused():
             for chunk in _chunks(iterate_records(self.path, watch=self._watch)):
                 lengths = self._read_chunk(chunk, count, boxes, relations)
@@ -129,7 +129,7 @@ class SceneGraphReader:
         if not count:
             todo = "expected a list with a record per image"
             raise AnnotationError.in_file(self.path, "its top level is an empty list", todo)
-        del files  # its list of images takes much memory
+        del files  # and its list of images
         fields = images.arrays()
         if not self.numbered:
             fields["image_ids"] = np.arange(count)

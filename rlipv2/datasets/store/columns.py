@@ -2,10 +2,11 @@
 
 import uuid
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
+from rlipv2.datasets.store.pages import map_array
 from rlipv2.ops.texts import TextArray
 
 SPILL_BYTES = 16 << 20
@@ -24,7 +25,7 @@ class Columns:
         self._parts: dict[str, _Growing] = {}
         self._texts: dict[str, tuple[_Growing, _Growing]] = {}
 
-    def append(self, **columns: np.ndarray | list[str]) -> None:
+    def append(self, **columns: np.ndarray | list[str]) -> Self:
         """Appends rows to every column; type and width of a column are those of its first chunk."""
         for name, values in columns.items():
             if isinstance(values, np.ndarray):
@@ -36,11 +37,26 @@ class Columns:
             )
             data.append(np.frombuffer(b"".join(encoded), np.uint8))
             lengths.append(np.array([len(value) for value in encoded], np.int64))
+        return self
+
+    def spill(self) -> None:
+        """Writes what is in memory to the scratch files, if there is a folder for them; for many columns at once."""
+        if self._scratch is not None:
+            for part in self._all():
+                part.spill()
+
+    def discard(self) -> None:
+        """Removes the scratch files; arrays that are in use keep theirs as long as they live."""
+        for part in self._all():
+            part.discard()
 
     def arrays(self) -> dict[str, Column]:
         """All columns; those in scratch files are memory-mapped."""
         texts = {name: TextArray(data.array(), ends(lengths.array())) for name, (data, lengths) in self._texts.items()}
         return {name: part.array() for name, part in self._parts.items()} | texts
+
+    def _all(self) -> "list[_Growing]":
+        return [*self._parts.values(), *(part for pair in self._texts.values() for part in pair)]
 
     def _path(self, name: str) -> Path | None:
         return None if self._scratch is None else self._scratch / f"{self._key}-{name}.scratch"
@@ -68,19 +84,24 @@ class _Growing:
         self._chunks.append(np.array(values, self._chunks[0].dtype if self._chunks else None))
         self._held += values.nbytes
         if self._path is not None and self._held > SPILL_BYTES:
-            self._spill()
+            self.spill()
 
     def array(self) -> np.ndarray:
         first = self._chunks[0]
         if not self._written:
             return np.concatenate(self._chunks)
-        self._spill()
-        flat = np.memmap(self._path, first.dtype, "r")  # type: ignore[call-overload]
-        return np.asarray(flat).reshape(-1, *first.shape[1:])
-
-    def _spill(self) -> None:
+        self.spill()
         assert self._path is not None
-        with self._path.open("ab") as file:
-            for chunk in self._chunks:
-                chunk.tofile(file)
-        self._chunks, self._held, self._written = [self._chunks[0][:0]], 0, True
+        return map_array(self._path, first.dtype, first.shape[1:])
+
+    def spill(self) -> None:
+        if self._held:
+            assert self._path is not None
+            with self._path.open("ab") as file:
+                for chunk in self._chunks:
+                    chunk.tofile(file)
+            self._chunks, self._held, self._written = [self._chunks[0][:0].copy()], 0, True
+
+    def discard(self) -> None:
+        if self._written and self._path is not None:
+            self._path.unlink()

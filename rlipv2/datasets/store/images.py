@@ -21,16 +21,37 @@ class ImageListing:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.folders: dict[str, int | None] = {}
-        self._names: dict[str, frozenset[str]] = {}
+        self._names: dict[str, np.ndarray] = {}
 
     def missing(self, files: Sequence[str]) -> Bool[np.ndarray, " n"]:
         """True for files that are not there."""
-        parts = [file.rpartition("/")[::2] for file in files]
-        for folder in {folder for folder, _ in parts} - self._names.keys():
-            self.folders[folder] = folder_time(self.root / folder)
-            there = self.folders[folder] is not None
-            self._names[folder] = frozenset(os.listdir(self.root / folder)) if there else frozenset()
-        return np.array([name not in self._names[folder] for folder, name in parts], bool)
+        rows: dict[str, list[int]] = {}
+        names = []
+        for row, file in enumerate(files):
+            folder, _, name = file.rpartition("/")
+            rows.setdefault(folder, []).append(row)
+            names.append(os.fsencode(name))
+        result = np.ones(len(names), bool)
+        for folder, those in rows.items():
+            if folder not in self._names:
+                self.folders[folder] = folder_time(self.root / folder)
+                self._names[folder] = _listed(self.root / folder)
+            result[those] = ~_among([names[row] for row in those], self._names[folder])
+        return result
+
+
+def _listed(folder: Path) -> np.ndarray:
+    """The names in a folder in order, as bytes in one array: as Python objects those of Objects365 take 200 MB."""
+    names = os.listdir(os.fsencode(folder)) if folder.is_dir() else []
+    return np.sort(np.array(names, "S") if names else np.zeros(0, "S1"))
+
+
+def _among(names: Sequence[bytes], listed: np.ndarray) -> Bool[np.ndarray, " n"]:
+    if not len(listed):
+        return np.zeros(len(names), bool)
+    asked = np.array(names, "S")
+    places = np.minimum(np.searchsorted(listed, asked), len(listed) - 1)
+    return np.asarray(listed[places] == asked)
 
 
 def outdated_view(view: Store, base: Store, root: Path) -> str | None:

@@ -1,15 +1,19 @@
 """Arrow files that are read as numpy arrays in the pages of the file, without a copy."""
 
-from collections.abc import Mapping
+import io
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
 
 from rlipv2.datasets.store.columns import Column
+from rlipv2.datasets.store.pages import release
 from rlipv2.ops.texts import TextArray
 
 BOOL = {b"numpy": b"bool"}
+PIECE = 16 << 20
 
 
 def write_table(path: Path, columns: Mapping[str, Column]) -> None:
@@ -24,14 +28,33 @@ def write_table(path: Path, columns: Mapping[str, Column]) -> None:
         fields.append(pa.field(name, array.type, nullable=False, metadata=BOOL if is_bool else None))
         arrays.append(array)
     schema = pa.schema(fields)
-    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
-        writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=schema))
+    with path.open("wb") as file:
+        sink = pa.PythonFile(_Pieces(file, columns.values()), "w")
+        with pa.ipc.new_file(sink, schema) as writer:
+            writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=schema))
 
 
 def read_table(path: Path) -> dict[str, Column]:
     """The columns of an Arrow file, read-only and memory-mapped."""
     batch = pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0)
     return {field.name: _from_arrow(batch.column(row), field) for row, field in enumerate(batch.schema)}
+
+
+class _Pieces(io.RawIOBase):
+    """Writes buffers of columns in pieces, between which the pages of the columns are given back."""
+
+    def __init__(self, file: BinaryIO, columns: Iterable[Column]) -> None:
+        self._file, self._columns = file, tuple(columns)
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        view = memoryview(data)
+        for start in range(0, len(view), PIECE):
+            self._file.write(view[start : start + PIECE])
+            release(*self._columns)
+        return len(view)
 
 
 def _to_arrow(column: Column) -> pa.Array:

@@ -1,0 +1,46 @@
+"""Averaged weights, which are evaluated and kept instead of those of the last step."""
+
+import pytorch_lightning as pl
+import torch
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+
+class AveragedWeights(pl.callbacks.WeightAveraging):
+    """Exponential moving average of the weights: in validation, `state_dict` of checkpoints, weight folder and test.
+
+    Lightning's callback, with four settings of our own. The average lies on the device of training (Lightning would
+    build it before the network gets there, and copy all weights to the host in every step). It starts from the initial
+    weights, which are loaded after it is built. Buffers are copied, not averaged: an average of indices is none. And
+    the weights are averaged in a few launches.
+
+    Checkpoints hold the weights of the last step too, as `current_model_state`, so that a run continues as if it had
+    not been stopped; they are larger by that. Official: `--ema`, `--ema_decay` in main.py, never used by a recipe.
+
+    Args:
+        decay: weight of the average in every step; it remembers about 1 / (1 - decay) optimiser steps, so give less
+            than that of the official code where there are fewer than 25,000.
+        device: where the average is kept; None for the device of training.
+
+    Raises:
+        ValueError: a decay outside (0, 1).
+    """
+
+    def __init__(self, decay: float = 0.9998, *, device: str | None = None) -> None:
+        if not 0 < decay < 1:
+            raise ValueError(f"decay={decay}: expected a number between 0 and 1, such as 0.9998")
+        super().__init__(device=device, use_buffers=False, multi_avg_fn=get_ema_multi_avg_fn(decay))
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Builds the average on the device of training."""
+        if self._device is None:
+            self._device = trainer.strategy.root_device
+        super().setup(trainer, pl_module, stage)
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Starts from the weights that training starts from, unless a checkpoint brought an average."""
+        average = self._average_model
+        if average is None or int(average.n_averaged) > 0:
+            return
+        with torch.no_grad():
+            for mine, theirs in zip(average.module.parameters(), pl_module.parameters(), strict=True):
+                mine.copy_(theirs)

@@ -1,0 +1,289 @@
+"""Pairs of labelled boxes that may be related, and the relations that captions name for them."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from rlipv2.pseudo_labels.matching import Matcher
+from rlipv2.pseudo_labels.records import Group, LabelledImage, SceneGraph, Tags
+
+Mode = Literal["parity", "fast"]
+Triplet = tuple[int, str, int]
+"""Class of the subject, relation text, class of the object."""
+
+CELLS = 1 << 22
+"""Most truth values (subjects x objects x triplets) in memory at once."""
+MAX_WORDS = 10
+
+
+def kept_boxes(image: LabelledImage) -> tuple[Float[np.ndarray, "n 4"], Int[np.ndarray, " n"]]:
+    """The boxes that pairs are made of, and their labels: not crowd, cut to the image, with an area left, file order.
+
+    Corners in pixels, in float32 as officially (datasets/coco.py, ConvertCocoPolysToMask): the indices of candidate
+    files and of the tagger mean these rows.
+    """
+    boxes, area = _cut(image)
+    kept = ~image.crowd & area
+    return boxes[kept], np.asarray(image.labels[kept], np.int64)
+
+
+def _cut(image: LabelledImage) -> tuple[Float[np.ndarray, "n 4"], Bool[np.ndarray, " n"]]:
+    boxes = np.asarray(image.boxes_xywh, np.float32).reshape(-1, 4).copy()
+    boxes[:, 2:] += boxes[:, :2]
+    height, width = image.size
+    boxes = np.clip(boxes, 0, np.array([width, height, width, height], np.float32))
+    return boxes, np.asarray((boxes[:, 2:] > boxes[:, :2]).all(axis=1))
+
+
+def caption_triplets(
+    graphs: Sequence[SceneGraph],
+    image: LabelledImage,
+    matcher: Matcher,
+    *,
+    max_words: int | None = MAX_WORDS,
+    counts: Counter[str] | None = None,
+) -> list[Triplet]:
+    """What the captions say about the classes of an image, each triplet once, in order of the captions.
+
+    Classes are those of all its boxes, crowd and degenerate ones too, as officially.
+
+    Args:
+        graphs: one per caption.
+        image: the image.
+        matcher: matches entities to classes.
+        max_words: longest relation text; longer ones and empty ones are left out. None keeps both, as officially.
+        counts: is added to: entities and relations, how many matched, texts left out.
+    """
+    present = list(dict.fromkeys(image.labels.tolist()))
+    triplets: dict[Triplet, None] = {}
+    entities = matched = relations = related = empty = long = 0
+    for graph in graphs:
+        rows = [matcher.classes_of(entity.span, present) for entity in graph.entities]
+        entities += len(rows)
+        matched += sum(map(bool, rows))
+        for relation in graph.relations:
+            relations += 1
+            subjects, objects = rows[relation.subject], rows[relation.object]
+            if not subjects or not objects:
+                continue
+            if max_words is not None:
+                words = len(relation.relation.split())
+                if not words or words > max_words:
+                    empty, long = empty + (not words), long + (words > 0)
+                    continue
+            related += 1
+            for subject in subjects:
+                for object_ in objects:
+                    triplets[subject, relation.relation, object_] = None
+    if counts is not None:
+        counts["entities"] += entities
+        counts["entities matched"] += matched
+        counts["relations"] += relations
+        counts["relations matched"] += related
+        counts["relations without a text"] += empty
+        counts["relations of too many words"] += long
+    return list(triplets)
+
+
+def image_candidates(
+    graphs: Sequence[SceneGraph],
+    image: LabelledImage,
+    matcher: Matcher,
+    *,
+    mode: Mode = "fast",
+    group_size: int = 100,
+    box_overlap: bool = False,
+    class_check: bool = True,
+    max_words: int | Literal["auto"] | None = "auto",
+    counts: Counter[str] | None = None,
+) -> list[Group]:
+    """The candidates of an image in groups of at most `group_size` pairs.
+
+    In "parity": a pair appears once for each triplet that its classes agree with; pairs are in lexicographic order, the
+    triplets of a pair in order of the captions; there is one more group after every full `group_size` pairs, so that
+    the last one may be empty, and an image without candidates has one empty group. Official:
+    `transform_BLIP_sngs_to_verb_tagger_input_format` in datasets/rlipv2_helper/BLIP_o365_caption_helper.py.
+
+    In "fast": a pair appears once, no group is empty, and with `class_check` the pairs of a group have the same two
+    classes and its texts are those of these classes alone.
+
+    Args:
+        graphs: one per caption.
+        image: the image with its boxes.
+        matcher: matches entities to classes.
+        mode: see above.
+        group_size: pairs that the tagger takes at once.
+        box_overlap: only pairs of boxes that share some area. Officially off for the published labels; its helper for
+            Objects365 compares other boxes than these, which is not repeated here.
+        class_check: see above; of no effect in "parity".
+        max_words: see `caption_triplets`; "auto" is None in "parity" and 10 in "fast".
+        counts: see `caption_triplets`; pairs and groups are added as well.
+    """
+    limit = (None if mode == "parity" else MAX_WORDS) if max_words == "auto" else max_words
+    triplets = caption_triplets(graphs, image, matcher, max_words=limit, counts=counts)
+    labels = kept_boxes(image)[1]
+    overlap = boxes_overlap(image_boxes_xywh(image)) if box_overlap and triplets else None
+    if mode == "parity":
+        groups = _official_groups(labels, triplets, overlap, group_size)
+    elif class_check:
+        by_classes: dict[tuple[int, int], list[Triplet]] = {}
+        for triplet in triplets:
+            by_classes.setdefault((triplet[0], triplet[2]), []).append(triplet)
+        groups = [group for some in by_classes.values() for group in _groups(labels, some, overlap, group_size)]
+    else:
+        groups = _groups(labels, triplets, overlap, group_size)
+    if counts is not None:
+        counts["pairs"] += sum(len(group.pairs) for group in groups)
+        counts["groups"] += len(groups)
+    return groups
+
+
+def caption_relations(
+    graphs: Sequence[SceneGraph], image: LabelledImage, matcher: Matcher, *, box_overlap: bool = False
+) -> Tags:
+    """The baseline without a tagger: every pair gets all relations that captions name for its classes, scored 1."""
+    triplets = caption_triplets(graphs, image, matcher)
+    overlap = boxes_overlap(image_boxes_xywh(image)) if box_overlap and triplets else None
+    pairs, which = matching_pairs(kept_boxes(image)[1], triplets, overlap)
+    keys = dict.fromkeys(
+        (int(s), int(o), triplets[t][1]) for (s, o), t in zip(pairs.tolist(), which.tolist(), strict=True)
+    )
+    rows = np.array([key[:2] for key in keys], np.int64).reshape(-1, 2)
+    return Tags(rows, tuple(key[2] for key in keys), np.ones(len(keys), np.float32))
+
+
+def prior_candidates(
+    image: LabelledImage,
+    prior: Mapping[int, Mapping[int, Sequence[str]]],
+    *,
+    mode: Mode = "fast",
+    group_size: int = 100,
+) -> list[Group]:
+    """Candidates from relations that are known between classes, instead of captions.
+
+    All ordered pairs of boxes whose classes have relations in the prior, in lexicographic order; texts of a group are
+    those of its pairs. In "parity" the number of groups is that of all pairs of boxes, as officially, so that the last
+    ones may be empty (datasets/rlipv2_helper/OD_rel_cand_select.py).
+
+    Args:
+        image: the image with its boxes.
+        prior: texts by class of the subject and class of the object.
+        mode: see above.
+        group_size: pairs that the tagger takes at once.
+    """
+    labels = kept_boxes(image)[1]
+    count = len(labels)
+    present = sorted({*labels.tolist()})
+    known = [(s, "", o) for s in present for o in present if prior.get(s, {}).get(o)]
+    pairs, which = matching_pairs(labels, known, None)
+    texts = [prior[known[row][0]][known[row][2]] for row in which.tolist()]
+    groups = count * (count - 1) // group_size + 1 if mode == "parity" else -(-len(pairs) // group_size)
+    parts = [slice(row * group_size, (row + 1) * group_size) for row in range(groups)]
+    return [Group(pairs[part], tuple(dict.fromkeys(text for some in texts[part] for text in some))) for part in parts]
+
+
+def matching_pairs(
+    labels: Int[np.ndarray, " n"], triplets: Sequence[Triplet], overlap: Bool[np.ndarray, "n n"] | None
+) -> tuple[Int[np.ndarray, "m 2"], Int[np.ndarray, " m"]]:
+    """Every (subject, object, triplet) whose classes agree, subject and object being two boxes.
+
+    Rows are sorted by subject, object and triplet. Returned are the pairs and the number of the triplet.
+    """
+    if not triplets or not len(labels):
+        return np.zeros((0, 2), np.int64), np.zeros(0, np.int64)
+    wanted = np.array([(subject, object_) for subject, _, object_ in triplets], np.int64)
+    is_subject, is_object = (labels[:, None] == wanted[:, end] for end in (0, 1))
+    subjects, objects = (np.flatnonzero(rows.any(axis=1)) for rows in (is_subject, is_object))
+    is_subject, is_object = is_subject[subjects], is_object[objects]
+    step = max(1, CELLS // max(1, len(objects) * len(triplets)))
+    parts = []
+    for start in range(0, len(subjects), step):
+        some = subjects[start : start + step]
+        agree = is_subject[start : start + step, None] & is_object
+        allowed = some[:, None] != objects
+        if overlap is not None:
+            allowed &= overlap[some[:, None], objects]
+        agree &= allowed[:, :, None]
+        s, o, t = agree.nonzero()
+        parts.append((some[s], objects[o], t))
+    if not parts:
+        return np.zeros((0, 2), np.int64), np.zeros(0, np.int64)
+    s, o, t = parts[0] if len(parts) == 1 else (np.concatenate(column) for column in zip(*parts, strict=True))
+    return np.stack([s, o], axis=1), t
+
+
+def _official_groups(
+    labels: Int[np.ndarray, " n"],
+    triplets: Sequence[Triplet],
+    overlap: Bool[np.ndarray, "n n"] | None,
+    group_size: int,
+) -> list[Group]:
+    pairs, which = matching_pairs(labels, triplets, overlap)
+    return [
+        Group(pairs[start : start + group_size], _texts(triplets, which[start : start + group_size]))
+        for start in range(0, len(pairs) + 1, group_size)  # one more than is needed where the last one is full
+    ]
+
+
+def _groups(
+    labels: Int[np.ndarray, " n"],
+    triplets: Sequence[Triplet],
+    overlap: Bool[np.ndarray, "n n"] | None,
+    group_size: int,
+) -> list[Group]:
+    pairs, which = matching_pairs(labels, triplets, overlap)
+    if not len(pairs):
+        return []
+    # rows of a pair are next to each other
+    first = np.concatenate([[True], (pairs[1:] != pairs[:-1]).any(axis=1)])
+    starts = np.flatnonzero(first)[::group_size]
+    stops = [*starts[1:].tolist(), len(pairs)]
+    return [
+        Group(pairs[start:stop][first[start:stop]], _texts(triplets, which[start:stop]))
+        for start, stop in zip(starts.tolist(), stops, strict=True)
+    ]
+
+
+def _texts(triplets: Sequence[Triplet], which: Int[np.ndarray, " m"]) -> tuple[str, ...]:
+    """The distinct texts of these triplets in order of appearance."""
+    return tuple(dict.fromkeys(triplets[row][1] for row in which.tolist()))
+
+
+def image_boxes_xywh(image: LabelledImage) -> Float[np.ndarray, "n 4"]:
+    """X y w h in pixels of the kept boxes after a round trip through 0-1 centers and sizes in float32.
+
+    So they stand in the official files, a last digit off at times: 20.000001907348633.
+    """
+    boxes_xyxy, _ = kept_boxes(image)
+    height, width = image.size
+    scale = np.array([width, height], np.float32)
+    center = (boxes_xyxy[:, :2] + boxes_xyxy[:, 2:]) / np.float32(2) / scale
+    size = (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]) / scale
+    return np.concatenate([(center - size / np.float32(2)) * scale, size * scale], axis=1)
+
+
+def boxes_overlap(boxes_xywh: Float[np.ndarray, "n 4"]) -> Bool[np.ndarray, "n n"]:
+    """True where two boxes share more than an edge; a box without area inside another counts as overlapping.
+
+    Centers are closer than half of both sizes, on both axes. Official: `check_overlap` in coco_caption_helper.py.
+    """
+    half = boxes_xywh[:, 2:] / 2
+    center = boxes_xywh[:, :2] + half
+    near = np.abs(center[:, None] - center) < half[:, None] + half
+    return np.asarray(near.all(axis=-1))
+
+
+def check_groups(groups: Iterable[Group], num_boxes: int, *, mode: Mode = "fast") -> tuple[list[Group], int] | None:
+    """The groups without pairs of boxes that are not there, and how many such pairs there were.
+
+    None in "parity" where there is one: the official loop for Objects365 leaves such an image out.
+    """
+    checked, dropped = [], 0
+    for group in groups:
+        good = ((group.pairs >= 0) & (group.pairs < num_boxes)).all(axis=1)
+        dropped += int((~good).sum())
+        checked.append(group if good.all() else Group(group.pairs[good], group.texts))
+    return None if dropped and mode == "parity" else (checked, dropped)
