@@ -66,6 +66,8 @@ def build(config: DictConfig, checkpoint: str | None) -> tuple[pl.Trainer, pl.Li
     task = hydra.utils.instantiate(config.model)
     # what a weight folder is rebuilt from
     task.detector.config = OmegaConf.to_container(config.model.detector, resolve=True)
+    if checkpoint:
+        rank_zero_only(utils.keep_log)(config.paths.output)
     loggers = utils.instantiate_all(config.logger)
     callbacks = utils.instantiate_all(config.callbacks)
     if not config.trainer.enable_progress_bar:
@@ -76,12 +78,17 @@ def build(config: DictConfig, checkpoint: str | None) -> tuple[pl.Trainer, pl.Li
     return trainer, task, datamodule
 
 
-def run(config: DictConfig) -> float | None:
-    """Trains (`train`), tests (`test`), and gives the value a sweep asked for (`optimized_metric`)."""
+def run(config: DictConfig, *, runs: str | None = None) -> float | None:
+    """Trains (`train`), tests (`test`), and gives the value a sweep asked for (`optimized_metric`).
+
+    Args:
+        config: as composed.
+        runs: where `resume=auto` looks for a checkpoint; by default in all runs of this name.
+    """
     utils.check_config(config)
     if config.print_config:
         rank_zero_only(utils.print_config)(config)
-    checkpoint = utils.checkpoint_to_resume(config.resume, config.ckpt_path, config.paths.runs)
+    checkpoint = utils.checkpoint_to_resume(config.resume, config.ckpt_path, runs or config.paths.runs)
     trainer, task, datamodule = build(config, checkpoint)
     results: dict[str, Any] = {}
     if config.train:
@@ -108,11 +115,9 @@ def run(config: DictConfig) -> float | None:
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
 def main(config: DictConfig) -> float | None:
     """The entry point."""
-    if config.resume is not None and HydraConfig.get().mode == RunMode.MULTIRUN:
-        raise utils.ConfigError(
-            f"resume={config.resume}: the jobs of a multirun cannot be told apart; continue each with ckpt_path=FILE"
-        )
-    return run(config)
+    # the jobs of a sweep share a name: one that the queue starts again continues in its own folder
+    own = HydraConfig.get().mode == RunMode.MULTIRUN
+    return run(config, runs=config.paths.output if own else None)
 
 
 if __name__ == "__main__":

@@ -4,13 +4,14 @@
 
 Writes pseudo-labelled scene graphs and instance annotations in the formats of the releases (`annotation_corpus.py`),
 builds both indices through the commands of the project, each in a process of its own, and measures. Memory is that of
-the whole process: "peak" counts every page (`VmHWM`), also those of mapped files, "private" only anonymous ones, which no
-other process has (`RssAnon` and `RssShmem`, read every 10 ms). The figures at full scale are on the line through those of
-the two largest scales.
+the whole process: "peak" counts every page (`VmHWM`), also those of mapped files, "private" only anonymous ones, which
+no other process has (`RssAnon` and `RssShmem`, read every 10 ms). The figures at full scale are on the line through
+those of the two largest scales. Loader workers are measured at the largest.
 """
 
 import argparse
 import json
+import math
 import multiprocessing
 import os
 import shutil
@@ -161,8 +162,8 @@ def access(data: Annotations, reads: int) -> dict[str, float]:
     return {"median_ms": float(np.median(times)) * 1000, "p99_ms": float(np.percentile(times, 99)) * 1000}
 
 
-def measure(kind: str, root: Path, reads: int) -> dict[str, float]:
-    """All figures of one kind of annotations."""
+def measure(kind: str, root: Path, reads: int, *, with_workers: bool) -> dict[str, float]:
+    """All figures of one kind of annotations; loader workers, whose memory does not depend on its size, if asked for."""
     corpus, *rest = COMMANDS[kind]
     result: dict[str, float] = {}
     for name, function, arguments in (
@@ -174,7 +175,7 @@ def measure(kind: str, root: Path, reads: int) -> dict[str, float]:
     result["open_seconds"] = in_process(_open, kind, root)[0]
     data = Annotations(opened(kind, root), kind)
     result |= access(data, reads)
-    return result | {f"{method}_mb": max(workers(data, reads, method)) for method in METHODS}
+    return result | ({f"{method}_mb": max(workers(data, reads, method)) for method in METHODS} if with_workers else {})
 
 
 def report(kind: str, results: dict[float, dict[str, float]]) -> None:
@@ -183,12 +184,12 @@ def report(kind: str, results: dict[float, dict[str, float]]) -> None:
     print(f"{kind:34}" + "".join(f"{scale:>10}" for scale in scales) + f"{'1.0':>12}{'asked':>8}")
     asked = {"build_peak_mb": "2000", "open_seconds": "2", "median_ms": "1", "fork_mb": "100", "forkserver_mb": "100"}
     for key, title in ROWS.items():
-        values = [results[scale][key] for scale in scales]
-        digits = 3 if max(values) < 10 else 0
+        values = [results[scale].get(key, math.nan) for scale in scales]
+        digits = 3 if values[-1] < 10 else 0
+        shown = ["" if math.isnan(value) else f"{value:.{digits}f}" for value in values]
         full = f"{_at_full_scale(scales, values):.{digits}f}" if key.startswith(("build", "first")) else ""
-        print(
-            f"{title:34}" + "".join(f"{value:10.{digits}f}" for value in values) + f"{full:>12}{asked.get(key, ''):>8}"
-        )
+        columns = "".join(f"{value:>10}" for value in shown)
+        print(f"{title:34}{columns}{full:>12}{asked.get(key, ''):>8}")
 
 
 def _at_full_scale(scales: list[float], values: list[float]) -> float:
@@ -220,7 +221,8 @@ def main() -> None:
             counts = write_corpus(root, round(FULL["images"] * scale), tuple(options.kinds))
             print(f"scale {scale}: {counts}, written in {time.monotonic() - start:.0f} s", flush=True)
             for kind in options.kinds:
-                results[kind][scale] = measure(kind, root, options.reads)
+                last = scale == max(options.scales)
+                results[kind][scale] = measure(kind, root, options.reads, with_workers=last)
             shutil.rmtree(root)
     for kind, figures in results.items():
         report(kind, figures)

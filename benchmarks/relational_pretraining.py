@@ -92,9 +92,7 @@ def main() -> None:
         )
         for seed in options.seeds
     }
-    print(
-        f"\n{'pre-training':14s} {'setting':16s} {'mAP':>6s} {'spread':>7s}   per seed ({', '.join(map(str, options.seeds))})"
-    )
+    print(f"\n{'pre-training':14s} {'setting':16s} {'mAP':>6s} {'spread':>7s}   seeds {options.seeds}")
     for arm in ("none", *options.arms):
         for experiment, setting in FIGURES.items():
             values = [figure(folders[seed][f"{arm}/{experiment}"]) for seed in options.seeds]

@@ -23,6 +23,9 @@ def _clean_names(kind: str, names: Sequence[str]) -> tuple[str, ...]:
     if isinstance(names, str):
         raise TypeError(f"{kind} must be a sequence of names, got the single string {names!r}; write [{names!r}]")
     names = tuple(names)
+    # every batch of relational pre-training makes one of 500 names
+    if set(map(type, names)) == {str} and len(set(names)) == len(names) and all(map(str.strip, names)):
+        return names
     for index, name in enumerate(names):
         if not isinstance(name, str) or not name.strip():
             raise ValueError(f"{kind}[{index}] = {name!r}: expected a non-blank string")
@@ -295,6 +298,23 @@ class ImageBatch(Generic[TargetT]):
     def __len__(self) -> int:
         return len(self.images)
 
+    def __getstate__(self) -> dict[str, Any]:
+        # each tensor that a loader worker hands over takes a file of shared memory, an array only bytes in its message
+        return self.__dict__ | self._small_parts(Tensor, lambda tensor: tensor if tensor.is_cuda else tensor.numpy())
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.__dict__.update(self._small_parts(np.ndarray, torch.from_numpy))
+
+    def _small_parts(self, kind: type, function: Callable[[Any], Any]) -> dict[str, Any]:
+        """What is not pixels, with a function applied to everything of one kind in it."""
+        parts: dict[str, Any] = {
+            name: [_map_parts(item, kind, lambda _, part: function(part)) for item in getattr(self, name)]
+            for name in ("targets", "annotations")
+        }
+        singles = {name: getattr(self, name) for name in ("original_sizes", "indices")}
+        return parts | {name: function(part) for name, part in singles.items() if isinstance(part, kind)}
+
     def to(self, *args: Any, **kwargs: Any) -> Self:
         """A copy whose images, mask and targets are on another device."""
         return dataclasses.replace(
@@ -533,7 +553,12 @@ class Triplets:
 
 def _map_tensors(structure: Any, function: Callable[[str, Tensor], Tensor]) -> Any:
     """A copy of a dataclass with `function(field name, tensor)` applied to its tensors."""
+    return _map_parts(structure, Tensor, function)
+
+
+def _map_parts(structure: Any, kind: type, function: Callable[[str, Any], Any]) -> Any:
+    """The same with everything of another kind in its fields."""
     values = {field.name: getattr(structure, field.name) for field in dataclasses.fields(structure)}
     return dataclasses.replace(
-        structure, **{name: function(name, value) for name, value in values.items() if isinstance(value, Tensor)}
+        structure, **{name: function(name, value) for name, value in values.items() if isinstance(value, kind)}
     )

@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Generator, Tensor
 from torchvision.transforms.v2 import functional as F
 
-from rlipv2.ops.padding import interleaved
+from rlipv2.ops.padding import interleaved, woven
 from rlipv2.structures import Annotation, Sample
 
 SHORT_SIDES = (480, 512, 544, 576, 608, 640, 672, 704, 736, 768, 800)
@@ -120,11 +120,11 @@ class ColorJitter:
         for index in torch.randperm(len(self.operations), generator=generator).tolist():
             adjust, amount = self.operations[index]
             factor = _uniform(max(0.0, 1 - amount), 1 + amount, generator)
-            adjust(pixels.floor_(), factor)
+            adjust(pixels, factor)
             if factor > 1:  # else a mean of values in range
                 pixels.clamp_(0, 255)
-        # two fast casts instead of a slow one
-        return dataclasses.replace(sample, image=interleaved(pixels.to(torch.int16).to(torch.uint8)))
+            pixels.floor_()
+        return dataclasses.replace(sample, image=woven(pixels))
 
 
 def _brighten(pixels: Float[Tensor, "3 h w"], factor: float) -> None:

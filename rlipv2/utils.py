@@ -319,6 +319,16 @@ def require_weights(init: str | None, *, weights: str | Path, logs: str | Path, 
     )
 
 
+def keep_log(folder: str | Path) -> None:
+    """Renames the CSV log that an earlier start of the same run left in its folder; Lightning would delete it.
+
+    `csv/metrics.csv` becomes `csv/metrics_1.csv`, the next one `metrics_2.csv`, and so on.
+    """
+    log = Path(folder) / "csv/metrics.csv"
+    if log.is_file():
+        log.rename(log.with_name(f"metrics_{len([*log.parent.glob('metrics_*.csv')]) + 1}.csv"))
+
+
 def logger_ids(checkpoint: str | None) -> dict[str, str]:
     """Identities of the loggers of the run that wrote a checkpoint, such as {"wandb": "3k1x..."}."""
     if checkpoint is None:

@@ -192,3 +192,15 @@ def test_a_checkpoint_cut_off_is_refused_by_name(tmp_path):
     file.write_bytes(b"PK\x03\x04 the beginning of a checkpoint")
     with pytest.raises(ValueError, match=r"last.ckpt: not a whole checkpoint \(cut off\?\)"):
         utils.checkpoint_to_resume(None, str(file), tmp_path)
+
+
+def test_the_log_of_an_earlier_start_is_kept(tmp_path):
+    utils.keep_log(tmp_path)  # nothing there yet
+    (tmp_path / "csv").mkdir()
+    for number in (1, 2):
+        (tmp_path / "csv/metrics.csv").write_text(str(number))
+        utils.keep_log(tmp_path)
+    assert {path.name: path.read_text() for path in (tmp_path / "csv").iterdir()} == {
+        "metrics_1.csv": "1",
+        "metrics_2.csv": "2",
+    }

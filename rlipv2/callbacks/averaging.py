@@ -1,17 +1,22 @@
 """Averaged weights, which are evaluated and kept instead of those of the last step."""
 
+from collections.abc import Callable
+
 import pytorch_lightning as pl
 import torch
+from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+TensorList = list[Tensor] | tuple[Tensor, ...]
 
 
 class AveragedWeights(pl.callbacks.WeightAveraging):
     """Exponential moving average of the weights: in validation, `state_dict` of checkpoints, weight folder and test.
 
-    Lightning's callback, with four settings of our own. The average lies on the device of training (Lightning would
-    build it before the network gets there, and copy all weights to the host in every step). It starts from the initial
-    weights, which are loaded after it is built. Buffers are copied, not averaged: an average of indices is none. And
-    the weights are averaged in a few launches.
+    Lightning's callback with settings of our own. The average lies on the device of training: Lightning would build it
+    before the network gets there, and copy all weights to the host in every step. Until the first step it holds the
+    initial weights, which are loaded after it is built. Statistics of batch norms are averaged like weights, integers
+    are copied: an average of indices is none. All weights are averaged in a few launches.
 
     Checkpoints hold the weights of the last step too, as `current_model_state`, so that a run continues as if it had
     not been stopped; they are larger by that. Official: `--ema`, `--ema_decay` in main.py, never used by a recipe.
@@ -28,7 +33,7 @@ class AveragedWeights(pl.callbacks.WeightAveraging):
     def __init__(self, decay: float = 0.9998, *, device: str | None = None) -> None:
         if not 0 < decay < 1:
             raise ValueError(f"decay={decay}: expected a number between 0 and 1, such as 0.9998")
-        super().__init__(device=device, use_buffers=False, multi_avg_fn=get_ema_multi_avg_fn(decay))
+        super().__init__(device=device, use_buffers=True, multi_avg_fn=moving_average(decay))
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Builds the average on the device of training."""
@@ -37,10 +42,27 @@ class AveragedWeights(pl.callbacks.WeightAveraging):
         super().setup(trainer, pl_module, stage)
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Starts from the weights that training starts from, unless a checkpoint brought an average."""
+        """Takes over the weights that training starts from, unless a checkpoint brought an average."""
         average = self._average_model
         if average is None or int(average.n_averaged) > 0:
             return
         with torch.no_grad():
             for mine, theirs in zip(average.module.parameters(), pl_module.parameters(), strict=True):
                 mine.copy_(theirs)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Lets a run that continues a checkpoint without average begin it after a step, not inside one."""
+        self._latest_update_step = max(self._latest_update_step, trainer.global_step)
+
+
+def moving_average(decay: float) -> Callable[[TensorList, TensorList, Tensor | int], None]:
+    """What moves averages towards current values, in place; tensors of one kind, integers are taken as they are."""
+    of_floats = get_ema_multi_avg_fn(decay)
+
+    def update(averages: TensorList, current: TensorList, num_averaged: Tensor | int) -> None:
+        if averages[0].is_floating_point():
+            of_floats(averages, current, num_averaged)
+        else:
+            torch._foreach_copy_(averages, current)
+
+    return update

@@ -4,7 +4,33 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
+from pytorch_lightning.plugins.io import TorchCheckpointIO
 from pytorch_lightning.utilities import rank_zero_info
+
+from rlipv2.ops.files import opened_atomically, remove_leftovers
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes checkpoints under a temporary name in their own folder, so that a kill leaves the last one whole.
+
+    Lightning writes into the system's temporary folder and moves the file: where that is another disk, as on most
+    clusters, the move is a copy onto the old checkpoint, and a kill meanwhile leaves neither. What a killed process
+    has left behind goes with the next checkpoint. Addresses such as s3://... are left to Lightning.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
+        """Writes a checkpoint.
+
+        Raises:
+            OSError: the disk is full, or the folder cannot be written; the old checkpoint stays.
+        """
+        if storage_options is not None or "://" in str(path):
+            super().save_checkpoint(checkpoint, path, storage_options)
+            return
+        remove_leftovers(Path(path).parent)
+        with opened_atomically(Path(path)) as file:
+            torch.save(checkpoint, file)
 
 
 class LoggerIds(pl.Callback):

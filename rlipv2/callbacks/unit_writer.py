@@ -1,6 +1,7 @@
 """Writes predictions unit by unit."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +19,11 @@ class _Open:
     started: float = field(default_factory=time.monotonic)
     results: dict[int, Any] = field(default_factory=dict)
     failures: list[ImageFailure] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+
+
+Write = Callable[[int, dict[int, Any], list[ImageFailure], Counter[str], float], None]
+"""Gets the number of a unit, the results by image id, the failures, what was counted, and the seconds it took."""
 
 
 class UnitWriter(BasePredictionWriter):
@@ -26,10 +32,10 @@ class UnitWriter(BasePredictionWriter):
     Units of several loader processes come interleaved. Each process writes its own units; nothing is gathered.
 
     Args:
-        write: called with the number of the unit, the results by image id, the failures and the seconds it took.
+        write: called for each unit. What was counted is what the task's `take_counts` gives after each batch.
     """
 
-    def __init__(self, write: Callable[[int, dict[int, Any], list[ImageFailure], float], None]) -> None:
+    def __init__(self, write: Write) -> None:
         super().__init__(write_interval="batch")
         self.write = write
         self._open: dict[int, _Open] = {}
@@ -56,6 +62,7 @@ class UnitWriter(BasePredictionWriter):
                 unit.failures.append(result)
             else:
                 unit.results[image] = result
+        unit.counts.update(pl_module.take_counts())  # type: ignore[operator]
         if batch.last:
             del self._open[batch.unit]
-            self.write(batch.unit, unit.results, unit.failures, time.monotonic() - unit.started)
+            self.write(batch.unit, unit.results, unit.failures, unit.counts, time.monotonic() - unit.started)

@@ -91,6 +91,10 @@ class RelationDataModule(pl.LightningDataModule):
         """
         return partial(collate, boxes_in="image" if training else "original", subject_label=self.subject_label)
 
+    def train_sampler(self, size: int, **place: int) -> EpochSampler:
+        """The order of the training images; a subclass may choose another than at random. Arguments: `EpochSampler`."""
+        return EpochSampler(size, **place)
+
     def require_data(self) -> None:
         """Checks that the data can be found, before anything expensive is built; nothing to check by default."""
 
@@ -114,7 +118,7 @@ class RelationDataModule(pl.LightningDataModule):
         if self.cache:
             dataset = CachedDataset(dataset, self.cache_transform)
         trainer = self.trainer
-        sampler = EpochSampler(
+        sampler = self.train_sampler(
             len(dataset),  # type: ignore[arg-type]
             batch_size=self.batch_size,
             seed=self.seed,

@@ -2,9 +2,10 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import Literal
 
+import numpy as np
 import torch
 from jaxtyping import Int
 from torch import Tensor
@@ -43,31 +44,30 @@ def build_target(
     """
     height, width = size
     annotation = annotation.clipped(height, width)
+    # arrays in here: on a few dozen numbers the calls of torch take several times as long
+    triplets = annotation.relations.numpy()
     rows: dict[tuple[int, int], int] = {}
-    pair_of_each = [
-        rows.setdefault((subject, object_), len(rows)) for subject, object_, _ in annotation.relations.tolist()
-    ]
-    relations = torch.zeros(len(rows), num_relations)
-    relations[pair_of_each, annotation.relations[:, 2]] = 1.0
-    pairs = torch.tensor(list(rows), dtype=torch.int64).reshape(-1, 2)
-    if missing_object is None and (pairs[:, 1] < 0).any():
+    pair_of_each = [rows.setdefault((subject, object_), len(rows)) for subject, object_, _ in triplets.tolist()]
+    relations = np.zeros((len(rows), num_relations), np.float32)
+    relations[pair_of_each, triplets[:, 2]] = 1.0
+    subjects, objects = np.array(list(rows), np.int64).reshape(-1, 2).T
+    if missing_object is None and (objects < 0).any():
         raise ValueError(
             f"image {annotation.image_id} ({annotation.file_name}): a relation without object, but the label space "
             f"has no object {LabelSpace.MISSING_OBJECT!r}; add it, or leave such relations out"
         )
-    boxes = xyxy_to_cxcywh(annotation.boxes_xyxy) / torch.tensor([width, height, width, height])
-    # index -1 finds the row that is appended for the object of relations without one
-    boxes = torch.cat([boxes, torch.zeros(1, 4)])
-    labels = torch.cat([annotation.labels, torch.tensor([-1 if missing_object is None else missing_object])])
-    subject_labels = labels[pairs[:, 0]]
-    if subject_label is not None:
-        subject_labels = torch.full_like(subject_labels, subject_label)
+    # index -1 finds the last row, of the object of relations without one
+    boxes = np.zeros((len(annotation.labels) + 1, 4), np.float32)
+    boxes[:-1] = xyxy_to_cxcywh(annotation.boxes_xyxy).numpy() / np.array([width, height, width, height], np.float32)
+    labels = np.full(len(boxes), -1 if missing_object is None else missing_object)
+    labels[:-1] = annotation.labels.numpy()
+    subject_labels = labels[subjects] if subject_label is None else np.full(len(subjects), subject_label)
     return RelationTarget(
-        subject_boxes=boxes[pairs[:, 0]],
-        object_boxes=boxes[pairs[:, 1]],
-        subject_labels=subject_labels,
-        object_labels=labels[pairs[:, 1]],
-        relations=relations,
+        subject_boxes=torch.from_numpy(boxes[subjects]),
+        object_boxes=torch.from_numpy(boxes[objects]),
+        subject_labels=torch.from_numpy(subject_labels),
+        object_labels=torch.from_numpy(labels[objects]),
+        relations=torch.from_numpy(relations),
     )
 
 
@@ -116,8 +116,13 @@ def relabel(sample: Sample, label_space: LabelSpace) -> Sample:
 
 def _rows(names: Sequence[str], among: Sequence[str]) -> Int[Tensor, " n"]:
     """Position of each name in another list, -1 where it is not in it."""
-    rows = {name: row for row, name in enumerate(among)}
+    rows = _row_of_each(tuple(among))
     return torch.tensor([rows.get(name, -1) for name in names], dtype=torch.int64)
+
+
+@lru_cache(maxsize=4)  # objects and relations of the batch, for each of its samples
+def _row_of_each(names: tuple[str, ...]) -> dict[str, int]:
+    return {name: row for row, name in enumerate(names)}
 
 
 def pair_target(sample: Sample, size: tuple[int, int], *, subject_label: int | None = None) -> RelationTarget:

@@ -1,6 +1,6 @@
 """Images of pseudo-labelling for `Trainer.predict`: whole work units, divided over the processes beforehand."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
@@ -36,7 +36,7 @@ class UnitDataModule(pl.LightningDataModule):
     Args:
         plan: of the run.
         images: of the run.
-        units: those that this process has to make.
+        units: called with the rank and the number of processes, gives the units that this process has to make.
         batch_size: images in a batch.
         num_workers: loader processes, 0 for none; each may have a unit under way.
         pin_memory: page-locked batches, for faster copies to a GPU.
@@ -49,7 +49,7 @@ class UnitDataModule(pl.LightningDataModule):
         self,
         plan: Plan,
         images: LabelledImages,
-        units: Sequence[int],
+        units: Callable[[int, int], Iterable[int]],
         *,
         batch_size: int = 8,
         num_workers: int = 2,
@@ -59,8 +59,14 @@ class UnitDataModule(pl.LightningDataModule):
         super().__init__()
         if batch_size < 1:
             raise ValueError(f"batch_size={batch_size}: expected at least 1")
-        self.plan, self.images, self.units = plan, images, list(units)
+        self.plan, self.images, self.choose = plan, images, units
+        self.units: list[int] = []
+        self.class_names = images.names
         self.batch_size, self.num_workers, self.pin_memory, self.seed = batch_size, num_workers, pin_memory, seed
+
+    def setup(self, stage: str) -> None:
+        """Chooses the units, now that the number of processes is known."""
+        self.units = list(self.choose(self.trainer.global_rank, self.trainer.world_size))  # type: ignore[union-attr]
 
     def needed(self, images: list[LabelledImage], unit: int) -> list[Loaded]:
         """The images of a unit that have to be loaded, in the order of the batches, each with what `load` needs."""
@@ -145,7 +151,7 @@ class TaggingDataModule(UnitDataModule):
     Args:
         plan: of the run.
         images: of the run.
-        units: those that this process has to make.
+        units: see `UnitDataModule`.
         short_side: pixels that the short side is scaled to; published: 800.
         max_size: of the long side; published: 1333.
         options: further arguments of `UnitDataModule`.
@@ -157,7 +163,7 @@ class TaggingDataModule(UnitDataModule):
         self,
         plan: Plan,
         images: LabelledImages,
-        units: Sequence[int],
+        units: Callable[[int, int], Iterable[int]],
         *,
         short_side: int = 800,
         max_size: int = 1333,

@@ -5,10 +5,11 @@ as they would have been: nothing depends on how many random numbers were drawn b
 """
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
 import numpy as np
+from jaxtyping import Int
 from torch import Generator
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
@@ -65,11 +66,59 @@ class EpochSampler(DistributedSampler[Key]):
         """Lets the next iteration begin with batch `first_batch` of `epoch`."""
         self.epoch, self.first_batch = epoch, first_batch
 
-    def __iter__(self) -> Iterator[Key]:
+    def order(self) -> Int[np.ndarray, " n"]:
+        """The images of the epoch, of all ranks: world batch after world batch."""
         size = len(self.dataset)  # type: ignore[arg-type]
-        order = np.random.default_rng([self.seed, self.epoch]).permutation(size)[: self.total_size]
-        mine = order.reshape(-1, self.num_replicas, self.batch_size)[self.first_batch :, self.rank]
+        return np.random.default_rng([self.seed, self.epoch]).permutation(size)[: self.total_size]
+
+    def __iter__(self) -> Iterator[Key]:
+        mine = self.order().reshape(-1, self.num_replicas, self.batch_size)[self.first_batch :, self.rank]
         return iter([(int(index), self.epoch) for index in mine.flat])
+
+
+class AlternatingSampler(EpochSampler):
+    """Takes whole batches, those of all ranks, from one corpus after the other, in a cycle.
+
+    The first corpus of the cycle sets the length of an epoch: its images once. Of the others an epoch has as many
+    batches as the cycle tells, other images in every epoch; a corpus with too few images for that is shuffled again
+    when it has been seen. `accumulate` equal to the length of the cycle gives every optimiser step all corpora.
+
+    Official: datasets/mixed_dataset.py, BatchIterativeDistributedSampler (`iterative_paradigm`), which no recipe
+    uses. There the first corpus of the mixture sets the length, and a corpus with too few images gives no more.
+
+    Args:
+        sizes: images of each corpus, which stand one after the other in the dataset.
+        cycle: numbers of the corpora that successive batches come from.
+        place: arguments of `EpochSampler`.
+
+    Raises:
+        ValueError: fewer images of the first corpus than a cycle takes, or no images of another one.
+    """
+
+    def __init__(self, sizes: Sequence[int], cycle: Sequence[int], **place: int) -> None:
+        world = place["batch_size"] * place.get("num_replicas", 1)
+        cycles = sizes[cycle[0]] // (world * list(cycle).count(cycle[0]))
+        if not cycles or not all(sizes[corpus] for corpus in cycle):
+            raise ValueError(
+                f"batches of {world} images cannot alternate between corpora of {[*sizes]} images in the cycle "
+                f"{[*cycle]}: the first one of the cycle must fill its batches, no other may be empty"
+            )
+        super().__init__(cycles * len(cycle) * world, **place)
+        self.sizes, self.cycle = tuple(sizes), tuple(cycle)
+
+    def order(self) -> Int[np.ndarray, " n"]:
+        """The images of the epoch, of all ranks: world batch after world batch."""
+        world = self.batch_size * self.num_replicas
+        turns = np.resize(self.cycle, self.total_size // world)  # corpus of each world batch
+        starts = np.cumsum([0, *self.sizes])
+        order = np.zeros((len(turns), world), np.int64)
+        for corpus in set(self.cycle):
+            generator = np.random.default_rng([self.seed, self.epoch, corpus])
+            wanted = int((turns == corpus).sum()) * world
+            rounds = -(-wanted // self.sizes[corpus])
+            images = np.concatenate([generator.permutation(self.sizes[corpus]) for _ in range(rounds)])
+            order[turns == corpus] = (starts[corpus] + images[:wanted]).reshape(-1, world)
+        return order.flatten()
 
 
 class ResumableLoader(DataLoader[T]):

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 from rlipv2.datamodules.base import BatchBuilder, RelationDataModule
 from rlipv2.datamodules.collate import collate
 from rlipv2.datamodules.label_sampling import FixedLabels, LabelSampler
+from rlipv2.datamodules.resumable import AlternatingSampler, EpochSampler
 from rlipv2.datamodules.tagger_pairs import tagger_target
 from rlipv2.datasets.scene_graphs.dataset import SceneGraphs, find_annotations
 from rlipv2.datasets.scene_graphs.mixture import SceneGraphMixture
@@ -28,13 +29,16 @@ class SceneGraphDataModule(RelationDataModule):
     (`LabelSampler`). Evaluation asks for the `eval_objects` and `eval_relations` most frequent names of the corpus in
     every batch, and for the other names of its images behind them (`FixedLabels`).
 
-    Several corpora are put one after the other in the given order, and every image is drawn alike. Their names are
-    counted in each corpus and added up (`SceneGraphMixture`).
+    Several corpora are put one after the other in the given order, and every image is drawn alike, or batches come
+    from one corpus after the other (`alternate`). Their names are counted in each corpus and added up
+    (`SceneGraphMixture`).
 
     Args:
         root: folder of the dataset (see `SceneGraphs`), where there is one corpus.
         corpora: several corpora by name, in order: the settings of each, `root` and what differs from the reading
             options below. Excludes `root`, `annotations`, `test_annotations`, `image_paths` and `exclude_ids`.
+        alternate: corpora of successive batches, by name, such as ["vg", "coco"] (`AlternatingSampler`); None draws
+            from all images alike, as every official recipe.
         pairs: "relations" makes targets of the related pairs (pre-training), "tagger" of related and unrelated ones
             (`tagger_target`).
         num_pairs: pairs that the model takes or predicts.
@@ -72,6 +76,7 @@ class SceneGraphDataModule(RelationDataModule):
         root: str | Path | None = None,
         *,
         corpora: Mapping[str, Mapping[str, Any]] | None = None,
+        alternate: Sequence[str] | None = None,
         pairs: Literal["relations", "tagger"] = "relations",
         num_pairs: int = 100,
         annotations: str | Path | None = None,
@@ -131,11 +136,16 @@ class SceneGraphDataModule(RelationDataModule):
             "image_paths": image_paths,
             "exclude_ids": exclude_ids,
         }
+        self.alternate = tuple(alternate or ())
         self._check_corpora()
 
     def _check_corpora(self) -> None:
         """Refuses neither or both ways of naming the data, and settings that a corpus does not have."""
         given = [name for name, value in (self._alone | {"test_annotations": self.test_annotations}).items() if value]
+        known = [*(self.corpora or {})]
+        for name in self.alternate:
+            if name not in known:
+                raise ValueError(f"alternate={[*self.alternate]}: no corpus {name!r} in {known}")
         if self.corpora is None:
             if self._alone["root"] is None:
                 raise ValueError("neither root nor corpora is given; name the folder of a dataset")
@@ -151,6 +161,14 @@ class SceneGraphDataModule(RelationDataModule):
             if unknown or not settings.get("root"):
                 wrong = f"no setting {unknown[0]!r} of a corpus" if unknown else "without a root"
                 raise ValueError(f"corpora.{name}: {wrong}; expected root and any of {sorted(allowed - {'root'})}")
+
+    def train_sampler(self, size: int, **place: int) -> EpochSampler:
+        """Random, or by corpora where they alternate."""
+        images = self._training_images
+        if not self.alternate or not isinstance(images, SceneGraphMixture):
+            return super().train_sampler(size, **place)
+        sizes = [len(part) for part in images.parts.values()]
+        return AlternatingSampler(sizes, [[*images.parts].index(name) for name in self.alternate], **place)
 
     def require_data(self) -> None:
         """Finds the annotation files.

@@ -24,7 +24,7 @@ _ADJECTIVES = ("small", "big", "little", "old", "red", "blue", "white", "black")
 _PLACES = ("in a field", "on a street", "in the park", "on the beach", "in a room", "near some grass", "at night")
 _OPENINGS = ("a picture of", "a photo of", "a close up of", "a drawing of", "there is", "an image of")
 
-_WRONG = tuple(name for name in RELATION_WORDS if name not in SPATIAL)
+_DOING = tuple(name for name in RELATION_WORDS if name not in SPATIAL)
 
 
 @dataclass(frozen=True)
@@ -33,12 +33,13 @@ class CaptionOptions:
 
     Attributes:
         per_image: captions of an image.
-        error_rate: share of the captions with an error, of one kind each.
+        error_rate: share of the captions with an error, of one kind each. Where an image has no relation, only
+            "noise" does something.
         errors: weight of each kind. "omission": object or relation is not said. "wrong_relation", "wrong_object":
             another one is said. "noise": words twice, missing, or cut off at the end.
         synonyms: share of the words that are drawn by their frequency; the others are the most frequent one.
-        extras: share of the captions with a second relation; half and a quarter as many have an adjective, a place
-            or an opening ("a photo of").
+        extras: share of the captions with a second relation; half as many have a place ("in a field"), a quarter an
+            opening ("a photo of"); a quarter is also the share of the nouns with an adjective.
     """
 
     per_image: int = 10
@@ -226,7 +227,9 @@ def _omission(said: _Statement, graph: TrueGraph, rng: Random) -> str:
 
 
 def _wrong_relation(said: _Statement, graph: TrueGraph, rng: Random) -> str:
-    other = rng.choice([name for name in _WRONG if name != said.relation])
+    """Persons do something else, things are somewhere else."""
+    kinds = _DOING if graph.names[said.subject] == PERSON else SPATIAL
+    other = rng.choice([name for name in kinds if name != said.relation])
     return _sentence(replace(said, relation=other), rng)
 
 

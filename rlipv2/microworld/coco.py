@@ -95,5 +95,5 @@ def _counts(content: dict[str, Any]) -> dict[str, int]:
     return {"images": len(content["images"]), "boxes": len(content["annotations"]) - crowds, "crowds": crowds}
 
 
-COCO_LAYOUT = Layout("coco", "2", _coco_path, _write_coco, own_pictures=True)
-OBJECTS365_LAYOUT = Layout("objects365", "2", _objects365_path, _write_objects365, own_pictures=True)
+COCO_LAYOUT = Layout("coco", "3", _coco_path, _write_coco, own_pictures=True)
+OBJECTS365_LAYOUT = Layout("objects365", "3", _objects365_path, _write_objects365, own_pictures=True)

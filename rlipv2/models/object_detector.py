@@ -129,7 +129,8 @@ class ObjectDetector(nn.Module, Pretrained, tags=["object-detection"]):
         dense: tuple[DenseOutput, ...] = ()
         if self.training and self.dense is not None:
             words = self._class_weights(label_space)
-            dense = (self.dense.on_backbone(pyramid.tokens, pyramid, words), self.dense.on_memory(memory, pyramid, words))
+            heads = ((self.dense.on_backbone, pyramid.tokens), (self.dense.on_memory, memory))
+            dense = tuple(head(tokens, pyramid, words) for head, tokens in heads)
         return DetectionOutput(logits=logits, boxes=boxes, dense=dense)
 
     def image_pyramid(self, images: Tensor, padding_mask: Bool[Tensor, "b h w"]) -> FeaturePyramid:

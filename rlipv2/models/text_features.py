@@ -54,6 +54,8 @@ class TextFeatureCache:
         counts = torch.tensor([len(texts) for texts in lists])
         return features, (torch.arange(longest) >= counts[:, None]).to(features.device)
 
+    @torch.inference_mode(False)  # tensors of inference mode could not be added to outside of it
+    @torch.no_grad()
     def _add(self, texts: Sequence[str]) -> None:
         features = torch.cat([self.encoder.encode([text]) for text in texts])
         known = len(self._rows)

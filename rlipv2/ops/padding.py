@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Shaped, UInt8
 from torch import Tensor
@@ -17,6 +18,17 @@ def interleaved(image: Shaped[Tensor, "c h w"]) -> Shaped[Tensor, "c h w"]:
     if image.is_contiguous():  # torch.stack weaves planes in half the time of contiguous()
         return torch.stack(image.unbind(0), dim=-1).permute(2, 0, 1)
     return image.permute(1, 2, 0).contiguous().permute(2, 0, 1)
+
+
+def woven(planes: Float[Tensor, "3 h w"]) -> UInt8[Tensor, "3 h w"]:
+    """Planes of whole numbers from 0 to 255 as one interleaved image; half the time of casting and `interleaved`."""
+    red, green, blue = planes.unbind(0)
+    # whole numbers below 2**24 are exact in float32
+    words = torch.add(red, green, alpha=1 << 8).add_(blue, alpha=1 << 16).to(torch.int32)
+    pixels = np.empty(3 * words.numel() + 1, np.uint8)
+    # words of four bytes, three bytes apart: the next one overwrites the fourth byte, which is empty
+    np.ndarray(words.numel(), "<u4", pixels, strides=(3,))[:] = words.reshape(-1).numpy().view(np.uint32)
+    return torch.from_numpy(pixels[:-1].reshape(*words.shape, 3)).permute(2, 0, 1)
 
 
 def pad_images(images: Sequence[Tensor], *, shared: bool = False) -> tuple[Tensor, Bool[Tensor, "b h w"]]:

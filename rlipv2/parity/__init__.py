@@ -1,4 +1,4 @@
-"""Comparison with numbers recorded from the official code: `python -m rlipv2.parity CASE_DIR ...`."""
+"""Comparison with numbers recorded from the official code: `python -m rlipv2.parity CASE ...`."""
 
 from rlipv2.parity.entry import Entry
 

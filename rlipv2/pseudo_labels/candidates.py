@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from rlipv2.pseudo_labels.matching import Matcher
-from rlipv2.pseudo_labels.records import Group, LabelledImage, SceneGraph, Tags
+from rlipv2.pseudo_labels.records import Group, LabelledImage, SceneGraph
 
 Mode = Literal["parity", "fast"]
 Triplet = tuple[int, str, int]
@@ -139,20 +139,6 @@ def image_candidates(
         counts["pairs"] += sum(len(group.pairs) for group in groups)
         counts["groups"] += len(groups)
     return groups
-
-
-def caption_relations(
-    graphs: Sequence[SceneGraph], image: LabelledImage, matcher: Matcher, *, box_overlap: bool = False
-) -> Tags:
-    """The baseline without a tagger: every pair gets all relations that captions name for its classes, scored 1."""
-    triplets = caption_triplets(graphs, image, matcher)
-    overlap = boxes_overlap(image_boxes_xywh(image)) if box_overlap and triplets else None
-    pairs, which = matching_pairs(kept_boxes(image)[1], triplets, overlap)
-    keys = dict.fromkeys(
-        (int(s), int(o), triplets[t][1]) for (s, o), t in zip(pairs.tolist(), which.tolist(), strict=True)
-    )
-    rows = np.array([key[:2] for key in keys], np.int64).reshape(-1, 2)
-    return Tags(rows, tuple(key[2] for key in keys), np.ones(len(keys), np.float32))
 
 
 def prior_candidates(

@@ -1,17 +1,20 @@
-"""What the stages on the CPU make of a unit: captions of a file, their scene graphs, candidates."""
+"""What the stages make of a unit: captions, their scene graphs, candidates, scored relations."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 from rlipv2.pseudo_labels.batches import ImageFailure
 from rlipv2.pseudo_labels.candidates import Mode, image_candidates, kept_boxes
-from rlipv2.pseudo_labels.matching import Matcher
-from rlipv2.pseudo_labels.records import LabelledImage, SceneGraph
+from rlipv2.pseudo_labels.matching import LexicalMatcher, Matcher, OfficialMatcher
+from rlipv2.pseudo_labels.paraphrases import class_words
+from rlipv2.pseudo_labels.parsing import SceneGraphParser
+from rlipv2.pseudo_labels.records import LabelledImage, SceneGraph, Tags
 from rlipv2.pseudo_labels.units import UnitResult
 
-MAX_WORDS = 60
-"""Words of a caption that are parsed; sampled captions have at most 20."""
+KNOWN_PROBLEMS = ("empty", "control characters", "truncated", "not English")
+"""What may be wrong with a caption; anything else is an exception of the parser."""
 
 
 class CaptionLookup(Protocol):
@@ -19,14 +22,6 @@ class CaptionLookup(Protocol):
 
     def captions_of(self, image_ids: Sequence[int]) -> list[list[str]]:
         """The captions of each image; none for images that have none."""
-        ...
-
-
-class SceneGraphParser(Protocol):
-    """Parses captions; a caption that it cannot parse gives an empty graph."""
-
-    def parse(self, captions: Sequence[str]) -> list[SceneGraph]:
-        """One graph per caption."""
         ...
 
 
@@ -46,6 +41,64 @@ class CaptionsOfFile:
         return caption_rows(zip([image.image_id for image in images], found, strict=True))
 
 
+class RecordCaptioner(Protocol):
+    """Makes captions of labels."""
+
+    def captions_of_record(self, image: LabelledImage, *, seed: int) -> list[str]:
+        """The captions of an image."""
+        ...
+
+
+class CaptionsOfLabels:
+    """Makes the captions of the images of a unit of their labels.
+
+    Args:
+        captioner: makes them.
+        seed: of the run.
+    """
+
+    def __init__(self, captioner: RecordCaptioner, seed: int) -> None:
+        self.captioner, self.seed = captioner, seed
+
+    def __call__(self, images: list[LabelledImage], before: Mapping[int, Any]) -> UnitResult:
+        """A row per image."""
+        return caption_rows(
+            (image.image_id, self.captioner.captions_of_record(image, seed=self.seed)) for image in images
+        )
+
+
+def captioned(
+    images: Sequence[LabelledImage],
+    results: Mapping[int, Sequence[str]],
+    failures: Sequence[ImageFailure],
+    counts: Mapping[str, int],
+) -> UnitResult:
+    """The unit of what a captioner said; images that failed have no captions."""
+    found = [(image.image_id, results.get(image.image_id, ())) for image in images]
+    result = caption_rows(found, _in_order(images, failures))
+    return UnitResult(result.rows, result.failures, {**result.counts, **counts})
+
+
+def tagged(
+    images: Sequence[LabelledImage],
+    results: Mapping[int, Tags],
+    failures: Sequence[ImageFailure],
+    counts: Mapping[str, int],
+) -> UnitResult:
+    """The unit of what the tagger found, images in their order."""
+    rows = [(image.image_id, results[image.image_id]) for image in images if image.image_id in results]
+    told = Counter(counts)
+    told["images tagged"], told["relations"] = len(rows), sum(len(tags) for _, tags in rows)
+    told["images tagged without relations"] = sum(not len(tags) for _, tags in rows)
+    del told["images without candidates"]  # these are not handed to the tagger, and counted before
+    return UnitResult(rows, _in_order(images, failures), told)
+
+
+def _in_order(images: Sequence[LabelledImage], failures: Sequence[ImageFailure]) -> list[ImageFailure]:
+    places = {image.image_id: place for place, image in enumerate(images)}
+    return sorted(failures, key=lambda failure: places[failure.image_id])
+
+
 def caption_rows(found: Iterable[tuple[int, Sequence[str]]], failures: Sequence[ImageFailure] = ()) -> UnitResult:
     """A row per image with its captions, and what is worth counting about them."""
     counts: Counter[str] = Counter()
@@ -59,7 +112,7 @@ def caption_rows(found: Iterable[tuple[int, Sequence[str]]], failures: Sequence[
 
 
 class ParseCaptions:
-    """Parses the captions of a unit, each distinct one once.
+    """Parses the captions of a unit.
 
     Args:
         parser: parses them.
@@ -69,29 +122,29 @@ class ParseCaptions:
         self.parser = parser
 
     def __call__(self, images: list[LabelledImage], before: Mapping[int, Any]) -> UnitResult:
-        """A row per image with a graph per caption."""
-        counts: Counter[str] = Counter()
-        cleaned = {caption: _cleaned(caption, counts) for row in before.values() for caption in row["captions"]}
-        distinct = [text for text in dict.fromkeys(cleaned.values()) if text]
-        graphs = dict(zip(distinct, self.parser.parse(distinct), strict=True)) | {"": SceneGraph()}
-        rows = []
-        for image in images:
-            row = before.get(image.image_id)
-            found = [] if row is None else [graphs[cleaned[caption]] for caption in row["captions"]]
-            counts["captions"] += len(found)
-            counts["captions without entities"] += sum(not graph.entities for graph in found)
-            counts["relations"] += sum(len(graph.relations) for graph in found)
-            rows.append({"image_id": image.image_id, "graphs": [graph.to_dict() for graph in found]})
-        return UnitResult(rows, (), counts)
-
-
-def _cleaned(caption: str, counts: Counter[str]) -> str:
-    """A caption without control characters and what follows its first sixty words."""
-    text = "".join(letter if letter.isprintable() else " " for letter in caption)
-    counts["captions with control characters"] += text != caption
-    words = text.split()
-    counts["captions that were cut"] += len(words) > MAX_WORDS
-    return " ".join(words[:MAX_WORDS])
+        """A row per image with a graph per caption; a caption that cannot be parsed has an empty one."""
+        captions = [before.get(image.image_id, {"captions": ()})["captions"] for image in images]
+        owners = [image.image_id for image, some in zip(images, captions, strict=True) for _ in some]
+        graphs, problems = self.parser.parse_with_problems([caption for some in captions for caption in some])
+        counts = Counter(
+            {
+                "captions": len(graphs),
+                "captions without entities": sum(not graph.entities for graph in graphs),
+                "relations": sum(len(graph.relations) for graph in graphs),
+            }
+        )
+        failures = []
+        for problem in problems:
+            if problem.reason in KNOWN_PROBLEMS:
+                counts[f"captions: {problem.reason}"] += 1
+            else:
+                failures.append(ImageFailure(owners[problem.index], "parser error", problem.reason))
+        left = iter(graphs)
+        rows = [
+            {"image_id": image.image_id, "graphs": [next(left).to_dict() for _ in some]}
+            for image, some in zip(images, captions, strict=True)
+        ]
+        return UnitResult(rows, failures, counts)
 
 
 class FindCandidates:
@@ -119,16 +172,29 @@ class FindCandidates:
         return UnitResult(rows, (), counts)
 
 
-def captions_stage(make: Callable[[], CaptionLookup]) -> CaptionsOfFile:
-    """`CaptionsOfFile` with what `make` gives; can be sent to other processes before it is called."""
-    return CaptionsOfFile(make())
+def make_matcher(names: Sequence[str], *, matcher: str, paraphrases: str | Path = "auto", **options: Any) -> Matcher:
+    """The matcher of these classes.
+
+    Args:
+        names: of the classes.
+        matcher: "official" or "lexical".
+        paraphrases: words of the classes, see `class_words`.
+        options: further arguments of `OfficialMatcher` or `LexicalMatcher`.
+
+    Raises:
+        ValueError: no such matcher, or paraphrases that lack a class.
+    """
+    kinds: dict[str, Callable[..., Matcher]] = {"official": OfficialMatcher, "lexical": LexicalMatcher}
+    if matcher not in kinds:
+        raise ValueError(f"candidates.matcher={matcher!r}: expected one of {sorted(kinds)}")
+    return kinds[matcher](class_words(names, paraphrases), **options)
 
 
-def parse_stage(make: Callable[[], SceneGraphParser]) -> ParseCaptions:
-    """`ParseCaptions`, likewise."""
-    return ParseCaptions(make())
+def captions_stage(captions: CaptionLookup) -> CaptionsOfFile:
+    """`CaptionsOfFile`; a function, to be called in the process that looks them up."""
+    return CaptionsOfFile(captions)
 
 
-def candidates_stage(make: Callable[[], Matcher], options: Mapping[str, Any]) -> FindCandidates:
-    """`FindCandidates`, likewise."""
-    return FindCandidates(make(), **options)
+def candidates_stage(names: Sequence[str], matcher: Mapping[str, Any], options: Mapping[str, Any]) -> FindCandidates:
+    """`FindCandidates` with a matcher of these arguments of `make_matcher`; likewise."""
+    return FindCandidates(make_matcher(names, **matcher), **options)

@@ -202,8 +202,8 @@ class Curve:
 
     @property
     def best(self) -> tuple[float, float]:
-        """The threshold with the highest F1, and that F1."""
-        k = int(self.f1.argmax())
+        """The highest threshold with the best F1, and that F1."""
+        k = STEPS - int(self.f1[::-1].argmax())
         return float(self.thresholds[k]), float(self.f1[k])
 
 

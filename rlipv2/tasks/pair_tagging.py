@@ -19,7 +19,9 @@ PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.floa
 
 
 class PairTaggingTask(pl.LightningModule):
-    """The steps of `Trainer.predict` that score candidate relations; see `tag_images`.
+    """The steps of `Trainer.predict` (with `return_predictions=False`) that score candidate relations.
+
+    What the arguments mean is told at `tag_images`.
 
     Args:
         detector: the network.

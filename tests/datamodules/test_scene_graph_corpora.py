@@ -94,6 +94,56 @@ def test_a_resumed_epoch_continues_with_the_same_batches(settings, stop):
     assert len(rest) == 6 - stop
 
 
+def corpora_of(data, loaded):
+    """The corpus of each batch, which it must be of alone."""
+    found = [{data.corpus.key(index)[0] for index in batch.indices.tolist()} for batch in loaded]
+    assert all(len(corpora) == 1 for corpora in found)
+    return [corpora.pop() for corpora in found]
+
+
+def test_batches_may_alternate_between_the_corpora(settings):
+    data = module(settings, "coco", "vg", "hico", alternate=["vg", "coco", "coco"])
+    loaded = batches(data)
+    assert corpora_of(data, loaded) == ["vg", "coco", "coco"] * 3  # 7 images of the first
+    drawn = [index for batch in loaded[::3] for index in batch.indices.tolist()]
+    assert len(set(drawn)) == 6
+    few = [index for number, batch in enumerate(loaded) if number % 3 for index in batch.indices.tolist()]
+    assert sorted(few[:3]) == sorted(few[3:6]) == [0, 1, 2]  # seen again when all were seen
+    assert [seen(batch) for batch in batches(data, epoch=1)] != [seen(batch) for batch in loaded]
+
+
+def test_processes_alternate_together(settings):
+    ranks = []
+    for rank in (0, 1):
+        data = module(settings, "vg", "coco", rank=rank, alternate=["vg", "coco"], batch_size=1)
+        ranks.append(batches(data))
+        assert corpora_of(data, ranks[-1]) == ["vg", "coco"] * 3
+    first, second = ([index for batch in own for index in batch.indices.tolist()] for own in ranks)
+    assert not set(first[::2]) & set(second[::2])
+
+
+def test_an_alternating_epoch_is_resumed(settings):
+    def loader():
+        return module(settings, "vg", "coco", alternate=["vg", "coco"]).train_dataloader()
+
+    whole = loader()
+    iterator = iter(whole)
+    next(iterator)
+    state = whole.state_dict()
+    rest = [seen(batch) for batch in iterator]
+    again = loader()
+    again.load_state_dict(state)
+    assert [seen(batch) for batch in again] == rest
+    assert len(rest) == 5
+
+
+def test_corpora_that_cannot_alternate_are_refused(settings):
+    with pytest.raises(ValueError, match=r"alternate=\['vg', 'cc'\]: no corpus 'cc' in \['vg', 'coco'\]"):
+        module(settings, "vg", "coco", alternate=["vg", "cc"])
+    with pytest.raises(ValueError, match=r"batches of 8 images cannot alternate between corpora of \[7, 3\] images"):
+        module(settings, "vg", "coco", alternate=["vg", "coco"], batch_size=8).train_dataloader()
+
+
 def test_workers_change_nothing(settings):
     alone, helped = (batches(module(settings, "vg", "coco", num_workers=workers), epoch=1) for workers in (0, 2))
     assert [seen(batch) for batch in alone] == [seen(batch) for batch in helped]

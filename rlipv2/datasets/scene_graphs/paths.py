@@ -16,7 +16,7 @@ from rlipv2.datasets.store.pages import release
 CHUNK = 20_000
 """Images of a list that are in memory at once as Python objects."""
 ID = re.compile(r"0|-?[1-9][0-9]{0,17}")
-DATASETS = ("vg", "coco2017", "o365", "hico")
+DATASETS = ("vg", "coco2017", "o365", "hico", "custom")
 DEFAULT_SPLIT = "train2017"
 
 
@@ -24,7 +24,8 @@ class ImageFiles:
     """Image files by record, according to its `dataset` (none: Visual Genome).
 
     Visual Genome: `images/<id>.jpg`. COCO: `<data_split>/<id, 12 digits>.jpg`, in train2017 where the record tells no
-    split. Objects365: as listed in `image_paths`. HICO-DET: `images/train2015/<id>`, where the id is a file name.
+    split. Objects365: as listed in `image_paths`. HICO-DET: `images/train2015/<id>`, where the id is a file name. Custom:
+    `file_name` of the record, as pseudo-labels of other images have it.
 
     Args:
         path: the annotation file.
@@ -74,6 +75,10 @@ class ImageFiles:
         if dataset != self.dataset:
             wrong = f"the first record is of {self.dataset!r}"
             fail("dataset", dataset, wrong, "give each dataset its own file and folder")
+        if dataset == "custom":
+            if not isinstance(record.get("file_name"), str) or not record["file_name"]:
+                fail("file_name", record.get("file_name"), "missing", "expected the path of the image in its folder")
+            return str(record["file_name"])
         if dataset != "vg" and isinstance(image, str) != (dataset == "hico"):
             fail("image_id", image, f"not an id of {dataset}", "HICO-DET has file names as ids, the others numbers")
         if dataset == "vg":

@@ -1,7 +1,7 @@
 """Words of English as the rule-based parser knows them: closed classes from a file, open ones from lemminflect."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -59,12 +59,15 @@ def phrases() -> dict[str, tuple[tuple[tuple[str, ...], str], ...]]:
 @lru_cache(maxsize=65536)
 def look_up(text: str) -> Word:
     """What a lower-case word form can be; forms that the dictionary lacks are guessed from their ending."""
-    tail = text.rsplit("-", 1)[-1]
-    senses = _senses(text) or (_senses(tail) if tail != text and tail else {})
+    senses = _senses(text)
     if not senses:
-        return _guess(text)
-    noun = _content()["noun_lemmas"].get(text) or _noun_lemma(text, senses.get("NOUN", ()))
+        start, _, tail = text.rpartition("-")
+        return _with_prefix(start + "-", look_up(tail)) if start and tail else _guess(text)
+    nouns = senses.get("NOUN", ()) or ((text,) if text in words("also_nouns") else ())
+    noun = _content()["noun_lemmas"].get(text) or _noun_lemma(text, nouns)
     verb = _verb_lemma(text, senses.get("VERB", ()))
+    if noun is None and verb and text == verb + "s" and "NOUN" in _senses(verb):
+        noun = verb  # plurals that the dictionary lacks: "pans"
     return Word(
         noun=noun,
         plural=noun is not None and _is_plural(text, noun),
@@ -76,10 +79,16 @@ def look_up(text: str) -> Word:
     )
 
 
+def _with_prefix(prefix: str, word: Word) -> Word:
+    """The word behind a hyphen with what stands before it: "t-shirts", "double-decker"."""
+    noun, verb = (prefix + lemma if lemma else None for lemma in (word.noun, word.verb))
+    return replace(word, noun=noun, verb=verb)
+
+
 def _senses(text: str) -> dict[str, tuple[str, ...]]:
     # Late: with spaCy installed lemminflect loads it, which takes seconds. Only its table is used, never the trained
     # model for unknown words, which is a pickle.
-    from lemminflect import getAllLemmas
+    from lemminflect import getAllLemmas  # type: ignore[import-untyped]
 
     found: dict[str, tuple[str, ...]] = getAllLemmas(text)
     return found
@@ -98,7 +107,7 @@ def _verb_lemma(text: str, lemmas: tuple[str, ...]) -> str | None:
     if text in ("lay", "lays"):
         return "lay"
     known = [lemma for lemma in lemmas if lemma in words("verbs")]
-    return (known or list(lemmas) or [None])[0]
+    return next(iter(known or lemmas), None)
 
 
 def _verb_form(text: str, lemma: str) -> VerbForm:
@@ -143,3 +152,23 @@ def _stem(text: str) -> str:
         if "VERB" in _senses(candidate) or "NOUN" in _senses(candidate):
             return candidate
     return text[:-1] if len(text) > 2 and text[-1] == text[-2] and text[-1] not in "lsz" else text
+
+
+def looks_english(tokens: list[str]) -> bool:
+    """Whether the words can be English: by function words of other languages, or by how many words are unknown."""
+    plain = [token for token in tokens if token[0].isalpha()]
+    english = sum(token in _function_words() for token in plain)
+    foreign = sum(token in words("foreign") for token in plain)
+    if not plain or (foreign >= 2 and foreign > english):
+        return False
+    if (english and not foreign) or len(plain) < 3:
+        return True
+    content = [token for token in plain if token not in _function_words() | words("foreign")]
+    unknown = sum(not look_up(token).known for token in content)
+    return 2 * unknown < len(content) or (english > foreign and 2 * unknown <= len(content))
+
+
+@cache
+def _function_words() -> frozenset[str]:
+    names = ("determiners", "prepositions", "be", "conjunctions", "pronouns", "have")
+    return frozenset().union(*(words(name) for name in names)) - words("foreign")

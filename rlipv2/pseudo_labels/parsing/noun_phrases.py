@@ -1,7 +1,7 @@
 """Noun phrases of a tagged caption, and what is between them."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from rlipv2.pseudo_labels.parsing.lexicon import words
 from rlipv2.pseudo_labels.parsing.tagging import Token
@@ -131,16 +131,32 @@ def _phrase(run: list[Token], number: int) -> NounPhrase | None:
     )
 
 
+def _is_measure(phrase: NounPhrase, before: Item | None) -> bool:
+    """A measure or picture noun; pictures that are taken or held are things of their own."""
+    acted_on = isinstance(before, Token) and before.tag == "VERB"
+    return phrase.is_a("partitives") or (phrase.is_a("pictures") and not acted_on)
+
+
 def _without_measures(items: list[Item]) -> list[Item]:
-    """Leaves out "a group of", "a slice of", "a photo of", "a close up view of"."""
+    """Leaves out "a group of", "a slice of", "a photo of", "a close up view of"; what is measured takes their "a"."""
     kept: list[Item] = []
-    for place, item in enumerate(items):
-        following = items[place + 1] if place + 1 < len(items) else None
-        before_of = isinstance(following, Token) and following.text == "of"
-        if isinstance(item, NounPhrase) and before_of and item.is_a("partitives", "pictures"):
-            continue
-        dropped = place > 0 and isinstance(items[place - 1], NounPhrase) and (not kept or kept[-1] is not items[place - 1])
-        if isinstance(item, Token) and item.text == "of" and dropped:
-            continue
+    determiner = ""
+    place = 0
+    while place < len(items):
+        item = items[place]
+        if isinstance(item, NounPhrase):
+            if _is_of(items, place + 1) and _is_measure(item, items[place - 1] if place else None):
+                determiner = item.determiner
+                place += 2
+                continue
+            if determiner and not item.determiner:
+                item = replace(item, determiner=determiner)
+        determiner = ""
         kept.append(item)
+        place += 1
     return kept
+
+
+def _is_of(items: list[Item], place: int) -> bool:
+    item = items[place] if place < len(items) else None
+    return isinstance(item, Token) and item.text == "of"

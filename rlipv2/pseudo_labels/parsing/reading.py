@@ -51,6 +51,8 @@ class _Reader:
         self.preposition = ""
         self.mark = ""  # CONJ, COMMA, SUB, REL or TO before the current item
         self.be = False
+        self.whole: tuple[Group | None, str] = (None, "")  # what stands before "of", and how it was joined
+        self.was_be = False  # "be" stood before the preposition
         self.container: Group | None = None  # what stays last behind "of": "a bowl of soup and a spoon"
         self.finite = False  # the main clause has its verb
         self.relative: Group | None = None
@@ -84,12 +86,17 @@ class _Reader:
             group.phrases.append(self._take())
 
     def _joins_container(self, step: int, group: Group) -> bool:
-        """ "a bowl of soup and a spoon": the spoon stands beside the bowl."""
+        """As in "a bowl of soup and a spoon": the spoon stands beside the bowl."""
         candidate = self.items[step]
         assert isinstance(candidate, NounPhrase)
         if self.preposition != "of" or self.last is None or not self.last.is_a("containers"):
             return False
-        return bool(candidate.determiner) and not group.last.determiner
+        measured = candidate.is_a("containers") and self._is_word(step + 1, "of")
+        return measured or (bool(candidate.determiner) and not group.last.determiner)
+
+    def _is_word(self, place: int, text: str) -> bool:
+        item = self.items[place] if place < len(self.items) else None
+        return isinstance(item, Token) and item.text == text
 
     def _take(self) -> NounPhrase:
         item = self.items[self.place]
@@ -125,7 +132,11 @@ class _Reader:
             assert isinstance(verb, Token)
             if verb.form in ("s", "base"):
                 return candidate.is_animate or self.finite
+            if self.preposition in ("with", "of"):
+                return candidate.is_animate and self._clause_is_animate() and not group.is_animate
             return candidate.is_animate
+        if self.preposition == "with" and self._is_word(step + 1, "with"):
+            return True  # "a couch with pillows and a table with a lamp"
         # "a man on a bike and a dog on a leash"
         return following == "PREP" and candidate.is_animate and not group.is_animate and self._clause_is_animate()
 
@@ -167,9 +178,12 @@ class _Reader:
         self.be = False
 
     def _on_be(self, token: Token) -> None:
+        self._end_relative()
         if self.mark == "REL":
             self.subject = self.relative or self.subject
             self.relative = None
+        elif self.relative is not None:
+            pass  # "a bench that a man is sitting on"
         elif self.mark in ("CONJ", "SUB") and self.adjacent:
             pass  # the noun phrase before it became the subject
         elif token.text not in ("being", "been", "be"):
@@ -185,6 +199,7 @@ class _Reader:
 
     def _on_preposition(self, token: Token) -> None:
         text = token.text
+        self.was_be = self.be
         self.preposition = f"{self.preposition} {text}" if self.preposition else text
         self.mark = ""
 
@@ -203,10 +218,13 @@ class _Reader:
     # Verbs.
 
     def _on_verb(self, token: Token) -> None:
+        self._end_relative()
         previous = self.verb
         subject = self._subject_of(token)
         passive = token.form == "past" and (self.be or self.link in ("subject", "object") or bool(self.link))
-        if self._continues(previous, token):
+        if self.mark == "TO" and self._is_perceived():
+            subject = self.last
+        elif self._continues(previous, token):
             assert previous is not None
             subject = previous.subject
         self.verb = _Verb(subject, [token.text], [token.lemma], token.lemma, passive=passive)
@@ -220,7 +238,7 @@ class _Reader:
         self.be = False
 
     def _continues(self, previous: _Verb | None, token: Token) -> bool:
-        """ "waiting to cross", "goes skiing": the second verb has the subject of the first."""
+        """As in "waiting to cross", "goes skiing": the second verb has the subject of the first."""
         if previous is None or self.relative is not None:
             return False
         return (self.mark == "TO" and not self.adjacent) or (not previous.complete and not self.adjacent)
@@ -247,17 +265,17 @@ class _Reader:
         assert last is not None
         if subject is None or self._is_perceived():
             return True
-        if self.link == "in" and last.is_a("clothes"):
+        if (self.link == "in" and last.is_a("clothes")) or self.link in ("as", "like"):
             return False
         if token.form == "past":
             return self._past_belongs_to_last(token, last, subject)
         if last.is_animate and not subject.is_animate:
             return True
+        if token.lemma in words("hanging") and not last.is_animate:
+            return True
         if self.link in ("with", "of", "have") and subject.is_a("scenes") and not last.is_a("furniture", "clothes"):
             return self.link != "of"
-        if last.is_a("people"):
-            return True
-        return False
+        return last.is_a("people")
 
     def _past_belongs_to_last(self, token: Token, last: Group, subject: Group) -> bool:
         if token.lemma in words("intransitive"):
@@ -273,7 +291,7 @@ class _Reader:
             self._on_object_of_preposition(group, self.preposition)
             self.preposition = ""
         elif self.mark == "REL" and self.relative is not None:
-            self.subject, self.link = group, "subject"
+            self.subject, self.link, self.mark = group, "subject", ""
             self.verb = None
         elif self.verb is not None and not self.verb.complete and self.mark in ("", "TO"):
             self._on_object(group)
@@ -281,8 +299,7 @@ class _Reader:
             self._on_subject(group)
         else:
             self.link = "apposition" if self.be else self.link
-        if self.relative is None or self.mark != "REL":
-            self.mark = ""
+        self.mark = ""
         self.last = self.container or group
         self.container = None
         self.be = False
@@ -314,8 +331,13 @@ class _Reader:
         if verb is None and self.subject is None:
             self._on_subject(group)
             return
+        if text == "full of" and self.last is not None and not self.was_be:
+            self._relate(self.last, group, text, text)
+            self.link = text
+            return
         if text == "of" and self.last is not None:
             self._relate(self.last, group, "of", "of")
+            self.whole = (self.last, self.link)
             step = self._joined(self.place)
             if step is not None and self._joins_container(step, group):
                 self.place = step
@@ -356,6 +378,12 @@ class _Reader:
             return subject or last
         target = group.last
         if self._is_held(text, target):
+            return self.whole[0] if self.link == "of" else last
+        if self.link == "of" and last.is_animate and not (subject.is_animate or subject.is_a("containers")):
+            return last  # "a statue of a man on a horse"
+        if self.link == "with" and last.is_a("body") and last.last.determiner in words("possessives"):
+            return last
+        if text == "with" and self._leads_back(last):
             return last
         if target.noun in ("background", "foreground", "distance"):
             return last
@@ -373,10 +401,17 @@ class _Reader:
             return last
         return subject
 
+    def _leads_back(self, last: Group) -> bool:
+        """As in "pulling a cart with people in it"."""
+        step = self.place + (self._tag(self.place) == "VERB")
+        pronoun = self.items[step + 1] if self._tag(step) == "PREP" and self._tag(step + 1) == "PRON" else None
+        return isinstance(pronoun, Token) and pronoun.text == "it" and not last.is_animate
+
     def _is_held(self, text: str, target: NounPhrase) -> bool:
-        """ "with a stick in its mouth", "holding a bag on her shoulder"."""
-        held = self.link == "with" or (
-            self.link == "object" and self.verb is not None and self.verb.name in ("hold", "carry", "have", "wear")
+        """As in "with a stick in its mouth", "holding a bag on her shoulder"."""
+        link = self.whole[1] if self.link == "of" else self.link
+        held = link == "with" or (
+            link == "object" and self.verb is not None and self.verb.name in ("hold", "carry", "have", "wear")
         )
         owned = target.determiner in words("possessives") or target.noun in ("hand", "hands", "mouth")
         return held and owned and target.is_a("body") and text in _HOLDING
@@ -384,6 +419,8 @@ class _Reader:
     def _has_as_part(self, last: Group, group: Group) -> bool:
         if last.is_a("places_with_furniture") and group.is_a("furniture"):
             return True
+        if last.is_a("vehicles") and self.link == "object" and group.is_animate:
+            return True  # "pulling a carriage with two people"
         return last.is_a("food") and group.is_a("food") and not last.is_a("containers")
 
     def _end_relative(self) -> None:

@@ -6,8 +6,8 @@ from typing import Literal
 from rlipv2.pseudo_labels.parsing.lexicon import VerbForm, Word, look_up, phrases, words
 
 Tag = Literal[
-    "DET", "NUM", "ADJ", "NOUN", "PRON", "VERB", "BE", "AUX", "PREP", "PART", "TO", "ADV", "CONJ", "SUB", "REL", "COMMA",
-    "STOP", "GEN", "MARK",
+    "DET", "NUM", "ADJ", "NOUN", "PRON", "VERB", "BE", "AUX", "PREP", "PART", "TO", "ADV", "CONJ", "SUB", "REL",
+    "COMMA", "STOP", "GEN", "MARK",
 ]  # fmt: skip
 # Where the noun phrase stands that is being read: none, begun without its noun, has a noun.
 _Phrase = Literal["none", "open", "noun"]
@@ -90,6 +90,13 @@ class _Tagger:
                 return Token(text, kind, text), len(row)  # type: ignore[arg-type]
         return None
 
+    def _phrase_kind(self, position: int) -> str:
+        """Class of the words that act as one there, empty if there are none."""
+        for row, kind in phrases().get(self._next(position), ()):
+            if tuple(self.tokens[position : position + len(row)]) == row:
+                return kind
+        return ""
+
     # What is around.
 
     def _next(self, position: int) -> str:
@@ -101,7 +108,9 @@ class _Tagger:
     def _is_nominal(self, position: int) -> bool:
         """Whether the word there can only go on with a noun phrase: a noun or an adjective, no -ing verb."""
         text = self._next(position)
-        if not text or not text[0].isalnum() or _closed(text) not in (None, "NUM"):
+        if not text or not text[0].isalnum() or self._phrase_kind(position) in ("PREP", "ADV", "PRON"):
+            return False
+        if _closed(text) is not None:
             return text in words("adjectives")
         word = look_up(text)
         if word.form == "ing" and word.verb and text not in words("ing_nouns") and not self._is_compound(position):
@@ -141,6 +150,8 @@ class _Tagger:
             kind = "PART"
         if kind == "ADV" and self._is_nominal(position + 1) and text in words("adjectives"):
             kind = "ADJ"
+        if kind == "ADV" and self.done and self.done[-1].text in words("possessives") and look_up(text).noun:
+            return self._noun(text, look_up(text))  # "his back"
         if kind == "NUM" and self.phrase == "open" and text in words("adjectives") | {"second", "third"}:
             kind = "ADJ"
         return Token(text, kind, text) if kind else self._open_class(text, position)
@@ -177,9 +188,19 @@ class _Tagger:
             return Token(text, "AUX", text) if passive else Token(text, "VERB", "have", _HAVE[text])
         if text == "like" and self._last() in ("AUX", "TO"):
             return Token(text, "VERB", text)
-        if text == "as" and (self._next(position + 1) in words("determiners")) and self._last() == "VERB":
+        if text == "as" and self._last() == "VERB" and self.done[-1].lemma in words("as_verbs"):
             return Token(text, "PREP", text)
+        if self._is_pair_of_adjectives(position) or (
+            self._last() == "ADJ" and self._is_pair_of_adjectives(position - 1)
+        ):
+            return Token(text, "ADJ", text)
         return None
+
+    def _is_pair_of_adjectives(self, position: int) -> bool:
+        """As in "a blue and yellow train"."""
+        first, joint, second = (self._next(position + step) for step in range(3))
+        both = first in words("adjectives") and second in words("adjectives")
+        return both and joint in ("and", "or", "&") and self._is_nominal(position + 3)
 
     def _is_particle(self, position: int) -> bool:
         """A preposition right behind a verb and before another one, or before nothing that it could govern."""
@@ -191,7 +212,9 @@ class _Tagger:
         after_verb = self._last() in ("VERB", "PART")
         if after_verb and (closed == "PREP" or following == "to"):
             return self.tokens[position] not in ("in", "on", "by")
-        return bare or closed in ("CONJ", "SUB", "BE") or (closed == "PREP" and self.phrase == "noun" and not after_verb)
+        return (
+            bare or closed in ("CONJ", "SUB", "BE") or (closed == "PREP" and self.phrase == "noun" and not after_verb)
+        )
 
     # Nouns, verbs and adjectives.
 
@@ -199,7 +222,7 @@ class _Tagger:
         word = look_up(text)
         if word.adverb and not (self.phrase == "open" and self._is_nominal(position + 1)):
             return Token(text, "ADV", text)
-        if self._is_compound(position):
+        if self._is_compound(position) or (self.phrase == "noun" and self._is_compound(position - 1)):
             return self._noun(text, word)
         if self.phrase == "open":
             return self._in_phrase(text, word, position)
@@ -225,7 +248,9 @@ class _Tagger:
 
     def _modifier_or_noun(self, text: str, word: Word, position: int) -> Token:
         participle = word.verb is not None and word.form in ("ing", "past")
-        describes = word.adjective or participle and text not in words("ing_nouns")
+        thing = text in words("nouns_first") or (text in words("people") and text not in words("adjectives"))
+        adjective = word.adjective and not thing
+        describes = adjective or (participle and text not in words("ing_nouns"))
         if describes and (self._is_nominal(position + 1) or self._is_phrasal_modifier(position)):
             return Token(text, "ADJ", text)
         if word.noun is None and word.adjective:
@@ -233,7 +258,7 @@ class _Tagger:
         return self._noun(text, word)
 
     def _is_phrasal_modifier(self, position: int) -> bool:
-        """ "a fenced in area": a participle with its particle before a noun."""
+        """As in "a fenced in area": a participle with its particle before a noun."""
         return (
             look_up(self.tokens[position]).form == "past"
             and self._next(position + 1) in words("particles")
@@ -314,7 +339,8 @@ class _Tagger:
         return self._base_after_noun(text, word, position, previous)
 
     def _past_after_noun(self, text: str, word: Word, position: int, *, animate: bool) -> Token:
-        if not animate and self._is_nominal(position + 1) and text.endswith(("ed", "en")):
+        participle = text.endswith("n") or (not animate and text.endswith("ed"))
+        if participle and self._is_nominal(position + 1):
             return Token(text, "ADJ", text)
         if word.noun is not None and not text.endswith("ed") and not (animate or self._starts_phrase(position + 1)):
             return self._noun(text, word)
@@ -330,7 +356,9 @@ class _Tagger:
             return self._noun(text, word)
         if first.text in words("singular_determiners") and not previous.plural:
             return self._verb(text, word)
-        return self._verb(text, word) if listed and (animate or first.tag == "DET") else self._noun(text, word)
+        # "a girl on skis stands": the subject is not the noun right before.
+        sure = animate or first.tag == "DET" or (previous.plural and self.start > 0)
+        return self._verb(text, word) if listed and sure else self._noun(text, word)
 
     def _verb_can_follow(self, position: int) -> bool:
         """What comes behind a finite verb; a conjunction or the end as well, a noun hardly."""
@@ -344,10 +372,11 @@ class _Tagger:
         listed = word.verb in words("verbs")
         if sure:
             return self._verb(text, word)
-        coordinated = any(token.tag == "CONJ" for token in self.done)
-        if (previous.plural or coordinated) and listed and (follows or self._is_nominal(position + 1)):
-            compound = not previous.plural and word.noun is not None
-            return self._noun(text, word) if compound else self._verb(text, word)
+        tags = [token.tag for token in self.done]
+        # "a man and a dog sit on"
+        coordinated = "CONJ" in tags and not {"VERB", "BE", "PREP"} & set(tags) and follows
+        if listed and (coordinated or (previous.plural and (follows or self._is_nominal(position + 1)))):
+            return self._verb(text, word)
         return self._modifier_or_noun(text, word, position)
 
     def _last_noun(self) -> Token:

@@ -8,6 +8,8 @@ EMPTY, TRUNCATED, CONTROL, NOT_ENGLISH = "empty", "truncated", "control characte
 
 # Letters and digits, with hyphens and apostrophes inside; or one mark.
 _WORD = re.compile(r"[^\W_]+(?:['-][^\W_]+)*|[^\w\s]", re.UNICODE)
+# Detokenised captions write "close - up" and "man ' s".
+_SPACED_HYPHEN = re.compile(r"(?<=\w) - (?=\w)")
 _GENITIVE = re.compile(r"\s+'\s*s\b")
 
 
@@ -38,7 +40,7 @@ def tokenize(caption: str) -> list[str]:
 
     Sampled captions stutter ("in in a a kitchen"): a run of up to three words that follows itself at once is kept once.
     """
-    text = _GENITIVE.sub("'s", caption.lower())
+    text = _SPACED_HYPHEN.sub("-", _GENITIVE.sub("'s", caption.lower()))
     tokens: list[str] = []
     for word in _WORD.findall(text):
         head, mark, tail = word.partition("'")

@@ -2,11 +2,13 @@
 
 import io
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
@@ -19,7 +21,7 @@ BLUE, ORANGE, GREEN, PURPLE = "#3b82c4", "#d9782d", "#2f9e77", "#b06fae"
 COLOURS = (BLUE, ORANGE, GREEN, PURPLE)
 INK = "#012345"
 """Stands for the colour of the text around it, which the page decides; no chart may use it for anything else."""
-_STYLE = {
+_STYLE: Any = {
     "svg.fonttype": "none",  # text stays text: it can be searched, and takes the font of the page
     "font.size": 9.5,
     "axes.titlesize": 10.5,
@@ -44,7 +46,7 @@ def svg(name: str, draw: Callable[[Axes], None], size: tuple[float, float] = (5.
         figure.savefig(content, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     text = content.getvalue()
     text = text[text.index("<svg") :].replace(INK, "currentColor")
-    text = re.sub(r' id="[A-Za-z]+[._a-zA-Z]*_\d+"', "", text)  # "axes_1" and the like: once per page, and of no use
+    text = re.sub(r' id="[A-Za-z][A-Za-z0-9.]*_\d+"', "", text)  # "axes_1" and the like: once per page, and of no use
     return re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL).strip()
 
 
@@ -85,7 +87,7 @@ def long_tail(statistics: Statistics, thresholds: Sequence[float]) -> str:
     return svg("long-tail", draw)
 
 
-def top_relations(counts: Mapping[str, int], number: int = 25) -> str:
+def top_relations(counts: Mapping[str, int], number: int = 22) -> str:
     """The most frequent names."""
     names = list(counts)[:number][::-1]
 
@@ -126,7 +128,7 @@ def funnel_chart(statistics: Statistics) -> str:
         values = [value for _, value in steps]
         axes.barh([name for name, _ in steps], values, color=[ORANGE] + [BLUE] * (len(steps) - 1), height=0.7)
         for row, value in enumerate(values):
-            axes.text(value, row, f" {value:,}", va="center")
+            axes.annotate(f"{value:,}", (value, row), (4, 0), textcoords="offset points", va="center")
         axes.set(xlim=(0, max([1, *values]) * 1.22))
         axes.xaxis.set_visible(False)
         axes.spines["bottom"].set_visible(False)
@@ -134,27 +136,42 @@ def funnel_chart(statistics: Statistics) -> str:
     return svg("funnel", draw)
 
 
-def heat_map(
-    name: str, rows: Sequence[str], columns: Sequence[str], counts: Int[np.ndarray, "r c"], labels: tuple[str, str]
-) -> str:
-    """Counts as shades on a logarithmic scale; `labels` are those of columns and rows."""
+def heat_map(name: str, counts: Mapping[tuple[str, str], int], labels: tuple[str, str], most: tuple[int, int]) -> str:
+    """Counts of pairs of names as shades on a logarithmic scale: the most frequent rows and columns.
+
+    Args:
+        name: of the chart.
+        counts: by (row, column).
+        labels: of the rows and of the columns.
+        most: rows and columns to show.
+    """
+    rows, columns = (_most_frequent(counts, end, number) for end, number in enumerate(most))
+    table = np.array([[counts.get((row, column), 0) for column in columns] for row in rows], np.int64)
 
     def draw(axes: Axes) -> None:
-        if not counts.size or not counts.any():
+        if not table.any():
             return nothing(axes)
         # from nothing to full colour: suits any background
         shades = LinearSegmentedColormap.from_list("shades", [(0.23, 0.51, 0.77, 0.0), (0.23, 0.51, 0.77, 1.0)])
-        axes.pcolormesh(np.log1p(counts), cmap=shades, edgecolors=INK, linewidth=0.15)
-        for row, column in zip(*np.nonzero(counts), strict=True):
-            shown = f"{counts[row, column]:,}" if counts[row, column] < 10_000 else f"{counts[row, column] / 1000:.0f}k"
+        axes.pcolormesh(np.log1p(table), cmap=shades, edgecolors=INK, linewidth=0.15)
+        for row, column in zip(*np.nonzero(table), strict=True):
+            value = table[row, column]
+            shown = f"{value}" if value < 10_000 else f"{value / 1000:.0f}k"
             axes.text(column + 0.5, row + 0.5, shown, ha="center", va="center", fontsize=7)
         axes.set_xticks(np.arange(len(columns)) + 0.5, [_short(text) for text in columns], rotation=45, ha="right")
         axes.set_yticks(np.arange(len(rows)) + 0.5, [_short(text) for text in rows])
         axes.tick_params(length=0)
         axes.invert_yaxis()
-        axes.set(xlabel=labels[0], ylabel=labels[1])
+        axes.set(ylabel=labels[0], xlabel=labels[1])
 
     return svg(name, draw, (max(4.0, 0.44 * len(columns) + 1.6), max(2.5, 0.24 * len(rows) + 1.2)))
+
+
+def _most_frequent(counts: Mapping[tuple[str, str], int], end: int, number: int) -> list[str]:
+    totals: Counter[str] = Counter()
+    for key, count in counts.items():
+        totals[key[end]] += count
+    return sorted(totals, key=lambda name: (-totals[name], name))[:number]
 
 
 def precision_recall(curves: Mapping[str, Curve], threshold: float) -> str:
@@ -170,9 +187,9 @@ def precision_recall(curves: Mapping[str, Curve], threshold: float) -> str:
         axes.plot(first["recall"], first["precision"], "o", color=BLUE, markersize=8, markerfacecolor="none")
         axes.annotate(f"{threshold:g}", (first["recall"], first["precision"]), (6, 5), textcoords="offset points")
         axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
-        axes.legend(frameon=False, loc="upper right")
+        axes.figure.legend(frameon=False, loc="outside lower center")
 
-    return svg("precision-recall", draw, (5.2, 3.8))
+    return svg("precision-recall", draw, (5.2, 4.2))
 
 
 def by_threshold(curve: Curve, threshold: float) -> str:
@@ -188,9 +205,9 @@ def by_threshold(curve: Curve, threshold: float) -> str:
             axes.plot(curve.thresholds, values, color=colour, label=name)
         _threshold(axes, threshold)
         axes.set(xlabel="threshold", xlim=(0, 1), ylim=(0, 1.02))
-        axes.legend(frameon=False)
+        axes.figure.legend(frameon=False, loc="outside lower center", ncols=3)
 
-    return svg("by-threshold", draw, (5.2, 3.8))
+    return svg("by-threshold", draw, (5.2, 4.2))
 
 
 def _threshold(axes: Axes, threshold: float) -> None:

@@ -137,6 +137,14 @@ class Statistics:
         return dict(sorted(((text, n) for text, n in counts.items() if n), key=lambda item: (-item[1], item[0])))
 
     @property
+    def kept_by_relation(self) -> dict[str, int]:
+        """How often each relation is kept; most frequent first."""
+        counts: Counter[str] = Counter()
+        for (text, _), count in self.relation_objects.items():
+            counts[text] += count
+        return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+    @property
     def without_relations(self) -> int:
         """Images of which nothing is kept."""
         return int(self.per_image[0])
