@@ -180,15 +180,17 @@ class Run:
     def run_units(self, stage: str, make: Callable[[], UnitFunction]) -> None:
         """A stage on the CPU."""
         work = UnitWork(self.plan, stage, self.images, make)
-        run_units(work, self.units(*self.place), self.progress(stage, *self.place), workers=self.config.workers)
+        progress, retry = self.progress(stage, *self.place), self.config.retry_failures
+        run_units(work, self.units(*self.place), progress, workers=self.config.workers, retry_failures=retry)
 
     def predict(self, stage: str) -> None:
         """A stage of a network, on all processes of the trainer."""
         folder = self.plan.folder(stage)
         folder.prepare()
+        incomplete = partial(pending, folder, retry_failures=self.config.retry_failures)
         if not launched():
             progress = self.progress(stage, 0, 1)
-            if next(pending(folder, self.units(0, 1), progress), None) is None:
+            if next(incomplete(self.units(0, 1), progress), None) is None:
                 progress.close()
                 return  # without building the network
             os.environ[FIRST] = stage
@@ -197,7 +199,7 @@ class Run:
         def choose(rank: int, ranks: int) -> Iterator[int]:
             nonlocal progress
             progress = self.progress(stage, rank, ranks)
-            return pending(folder, self.units(rank, ranks), progress)
+            return incomplete(self.units(rank, ranks), progress)
 
         def write(unit: int, results: Any, failures: Any, counts: Any, seconds: float) -> None:
             positions = self.plan.images_of(unit)
@@ -314,7 +316,7 @@ def parse_stage(options: dict[str, Any]) -> UnitFunction:
 def quieten() -> None:
     """Leaves out what Lightning says about training, and about where batches come from, which units tell themselves."""
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    for message in ("Couldn't infer the batch indices", "You have overridden `transfer_batch_to_device`"):
+    for message in ("Couldn't infer the batch indices", "You have overridden `transfer_batch_to_device`", ".*LeafSpec"):
         warnings.filterwarnings("ignore", message=message)
 
 

@@ -163,7 +163,7 @@ def access(data: Annotations, reads: int) -> dict[str, float]:
 
 
 def measure(kind: str, root: Path, reads: int, *, with_workers: bool) -> dict[str, float]:
-    """All figures of one kind of annotations; loader workers, whose memory does not depend on its size, if asked for."""
+    """All figures of one kind of annotations, where asked for those of loader workers too."""
     corpus, *rest = COMMANDS[kind]
     result: dict[str, float] = {}
     for name, function, arguments in (

@@ -4,8 +4,9 @@
 
 Generated scene graphs in the layout of Visual Genome (JPEG files of 640x480, 15 boxes, 20 relations) are read by
 `SceneGraphDataModule` with the published augmentation and label sampling, and by `loader_baseline.py`. Both take the
-same images in turn, in one process and thread; what counts is CPU time, which a busy machine disturbs least. Then both
-run in loader workers, one after the other, for their private memory (Linux).
+same images in turn, each in a process and thread of its own; what counts is CPU time, which a busy machine disturbs
+least. Before that both run in loader workers, one after the other, for their CPU time with the handing over of batches
+and their private memory (Linux).
 """
 
 import argparse
@@ -15,8 +16,10 @@ import os
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from functools import partial
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -115,43 +118,76 @@ class Stages:
 
 
 def compare_stages(
-    loader: DataLoader[Any], theirs_loader: DataLoader[Any], images: int, rounds: int
+    loaders: dict[str, DataLoader[Any]], images: int, rounds: int
 ) -> tuple[dict[str, dict[str, float]], list[float]]:
-    """Medians over rounds of both loaders on the same images, batch by batch in turn, and how many times faster each was.
+    """Medians over rounds of two loaders on the same images, and how many times faster the first one was in each.
 
-    A first batch of each is not counted.
+    Each loader has a process of its own, set up as its loader workers are; they take turns. A first batch of each does
+    not count.
     """
-    order = np.random.default_rng(1).permutation(len(loader.dataset)).tolist()  # type: ignore[arg-type]
-    _compare_round(loader, theirs_loader, order[: loader.batch_size])
-    parts = [order[start::rounds] for start in range(rounds)]
-    rows = [_compare_round(loader, theirs_loader, part[: images // rounds]) for part in parts]
+    size = next(iter(loaders.values())).batch_size or 1
+    order = np.random.default_rng(1).permutation(images).tolist()
+    parts = [order[:size], *(order[start : start + images // rounds] for start in range(0, images, images // rounds))]
+    rows: dict[str, list[dict[str, float]]] = {name: [] for name in loaders}
+    with ExitStack() as stack:
+        connections = {name: stack.enter_context(_served(name, loader)) for name, loader in loaders.items()}
+        for part in parts:
+            for name, connection in connections.items():
+                connection.send(part)
+                rows[name].append(connection.recv())
+    counted = {name: found[1:] for name, found in rows.items()}
     medians = {
-        name: {column: float(np.median([row[side][column] for row in rows])) for column in rows[0][side]}
-        for side, name in enumerate(("rlipv2", "baseline"))
+        name: {column: float(np.median([row[column] for row in found])) for column in found[0]}
+        for name, found in counted.items()
     }
-    return medians, sorted(ours["images/s"] / theirs["images/s"] for ours, theirs in rows)
+    return medians, sorted(
+        ours["images/s"] / theirs["images/s"] for ours, theirs in zip(*counted.values(), strict=True)
+    )
 
 
-def _compare_round(
-    loader: DataLoader[Any], theirs_loader: DataLoader[Any], order: list[int]
-) -> tuple[dict[str, float], dict[str, float]]:
-    transformed: Any = loader.dataset
-    other: Any = theirs_loader.dataset
-    size, ours, theirs = loader.batch_size or 1, Stages(), Stages()
-    for start in range(0, len(order), size):
-        batch = order[start : start + size]
-        # the parts of `TransformedDataset`, one after the other
-        samples = [ours.run("decode", transformed.dataset.__getitem__, index) for index in batch]
-        items = [
-            (index, ours.run("transform", transformed.transform, sample, torch.Generator().manual_seed(index)))
-            for index, sample in zip(batch, samples, strict=True)
-        ]
-        ours.run("collate", loader.collate_fn, items)
-        read = [theirs.run("decode", other.read, index) for index in batch]
-        pairs = [theirs.run("transform", baseline.augment, *item) for item in read]
-        theirs.run("collate", theirs_loader.collate_fn, pairs)
-        ours.images, theirs.images = ours.images + len(batch), theirs.images + len(batch)
-    return ours.row(), theirs.row()
+@contextmanager
+def _served(name: str, loader: DataLoader[Any]) -> Iterator[Connection]:
+    """A new process that reads the images whose numbers it is sent, and sends back the times of their stages."""
+    context = multiprocessing.get_context("fork")
+    here, there = context.Pipe()
+    process = context.Process(target=_serve, args=(there, BATCHES[name], loader), daemon=True)
+    process.start()
+    yield here
+    here.send(None)
+    process.join()
+
+
+def _serve(connection: Connection, read_batch: Callable[..., None], loader: DataLoader[Any]) -> None:
+    if loader.worker_init_fn is not None:
+        loader.worker_init_fn(0)
+    size = loader.batch_size or 1
+    for order in iter(connection.recv, None):
+        stages = Stages()
+        for start in range(0, len(order), size):
+            read_batch(stages, loader, order[start : start + size])
+        stages.images = len(order)
+        connection.send(stages.row())
+
+
+def _our_batch(stages: Stages, loader: DataLoader[Any], batch: list[int]) -> None:
+    dataset: Any = loader.dataset
+    # the parts of `TransformedDataset`, one after the other
+    samples = [stages.run("decode", dataset.dataset.__getitem__, index) for index in batch]
+    items = [
+        (index, stages.run("transform", dataset.transform, sample, torch.Generator().manual_seed(index)))
+        for index, sample in zip(batch, samples, strict=True)
+    ]
+    stages.run("collate", loader.collate_fn, items)
+
+
+def _their_batch(stages: Stages, loader: DataLoader[Any], batch: list[int]) -> None:
+    dataset: Any = loader.dataset
+    read = [stages.run("decode", dataset.read, index) for index in batch]
+    pairs = [stages.run("transform", baseline.augment, *item) for item in read]
+    stages.run("collate", loader.collate_fn, pairs)
+
+
+BATCHES = {"rlipv2": _our_batch, "baseline": _their_batch}
 
 
 def sampling_milliseconds(repeats: int = 200) -> dict[str, float]:
@@ -223,14 +259,14 @@ def main() -> None:
         if options.workers:  # before the baseline reads its records: workers inherit the memory of this process
             batches = options.images // options.batch_size
             results["workers"] = {name: worker_costs(item, batches) for name, item in both.items()}
-        results["stages"], ratios = compare_stages(both["rlipv2"], both["baseline"], options.images, options.rounds)
+        results["stages"], ratios = compare_stages(both, options.images, options.rounds)
         results["times faster"] = {"median": float(np.median(ratios)), "least": ratios[0], "most": ratios[-1]}
     results["label sampling"] = sampling_milliseconds()
     _print("CPU ms of an image", results["stages"])
     times = results["times faster"]
     print(
-        f"{times['median']:.2f} times the images per second and core of the baseline, median of {options.rounds} rounds "
-        f"({times['least']:.2f} to {times['most']:.2f})"
+        f"{times['median']:.2f} times the images per second and core of the baseline "
+        f"(median of {options.rounds} rounds, {times['least']:.2f} to {times['most']:.2f})"
     )
     if options.workers:
         _print(f"{options.workers} workers", results["workers"])

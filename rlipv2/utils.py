@@ -189,6 +189,8 @@ def override_hints(overrides: Sequence[str], config_path: str, config_name: str)
             hints.append(f"{group}={wrong}: {nearest(wrong, groups[group])}")
     if not hints:
         config = _composed(choices, folder, config_name)
+        # Hydra's own keys are not part of it; where it does not compose, the keys are not to blame
+        keys = [key for key in keys if config and not key.startswith("hydra.")]
         hints = [hint for key in keys if (hint := _key_hint(key, config, list(groups)))]
     return hints
 

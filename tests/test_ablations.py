@@ -34,15 +34,17 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_option_is_an_ablation() -> None:
     assert set(options("loss")) == EXPECTED.keys()
-    assert all(composed(f"loss={name}").loss.name == name for name in EXPECTED)
 
 
-@pytest.mark.parametrize("name", EXPECTED)
-@pytest.mark.parametrize("experiment", ["rlip_vg_coco", "micro_rlip"])
+@pytest.mark.parametrize(
+    ("experiment", "name"),
+    [*(("rlip_vg_coco", name) for name in EXPECTED), ("micro_rlip", "rlip"), ("micro_rlip", "no_lse")],
+)
 def test_an_ablation_reaches_criterion_and_batches(root: Path, experiment: str, name: str) -> None:
     paths = [f"paths.vg={root / 'vg'}", f"paths.coco={root / 'coco'}"]
     config = composed(f"experiment={experiment}", f"loss={name}", "num_texts=40", *paths)
     utils.check_config(config)
+    assert config.loss.name == name
     quality, pseudo, detached, sampled = EXPECTED[name]
     labels = hydra.utils.instantiate(config.model.criterion).labels
     assert labels.relation_quality == ("giou" if quality else None)
@@ -65,13 +67,10 @@ def test_an_ablation_reaches_criterion_and_batches(root: Path, experiment: str, 
     ("experiment", "name"),
     [
         ("rlip_vg", "rlip"),
-        ("rlip_vg_coco_o365_hico", "rlip"),
         ("micro_rlip", "rlip"),
         ("tagger_vg", "no_rql"),
         ("micro_tagger", "no_rql"),
         ("hico_full", "rql"),
-        ("oi_sgg_full", "rql"),
-        ("hico_zeroshot_nf", "rql"),
         ("vcoco_full", "plain"),
         ("micro_vcoco", "plain"),
     ],

@@ -90,8 +90,7 @@ def test_two_processes_resume_with_the_same_result(root, tmp_path):
 
 
 KILLED_IN_A_WRITE = """
-import os, sys, time
-sys.argv[0] = {train!r}
+import os, runpy, time
 written, whole = 0, os.fsync
 
 def fsync(file):
@@ -103,9 +102,7 @@ def fsync(file):
         time.sleep(600)
 
 os.fsync = fsync
-import train
-from rlipv2 import utils
-utils.run(train.main, train.CONFIG_PATH, "train")
+runpy.run_path({train!r}, run_name="__main__")
 """
 
 

@@ -79,4 +79,4 @@ def _write_labels(root: Path, labels: Labels) -> dict[str, Any]:
     return counts
 
 
-LAYOUT = Layout("scene_graphs", "1", _image_path, _write_labels, own_pictures=True)
+LAYOUT = Layout("scene_graphs", "2", _image_path, _write_labels, own_pictures=True)

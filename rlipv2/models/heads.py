@@ -53,7 +53,6 @@ class TextMatchingHead(nn.Module):
         object_logits = _match(objects + self.entity_bias, object_texts)
         return subject_logits, object_logits, _match(relations + self.relation_bias, relation_texts)
 
-
     def relation_logits(
         self, relations: Float[Tensor, "*l b q d"], relation_texts: Float[Tensor, "*l b r d"]
     ) -> Float[Tensor, "*l b q r"]:

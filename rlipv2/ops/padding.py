@@ -49,13 +49,15 @@ def pad_images(images: Sequence[Tensor], *, shared: bool = False) -> tuple[Tenso
         batch = _empty(images[0], (*size, channels), dtype, shared).permute(0, 3, 1, 2)
     else:
         batch = _empty(images[0], (len(images), channels, height, width), dtype, shared)
-    mask = _empty(images[0], size, torch.bool, shared).fill_(True)
+    mask = _empty(images[0], size, torch.bool, shared)
     for row, image in enumerate(images):
         bottom, right = image.shape[-2:]
         batch[row, :, :bottom, :right] = image
         batch[row, :, bottom:] = 0
         batch[row, :, :bottom, right:] = 0
         mask[row, :bottom, :right] = False
+        mask[row, bottom:] = True
+        mask[row, :bottom, right:] = True
     return batch, mask
 
 

@@ -14,8 +14,6 @@ Mode = Literal["parity", "fast"]
 Triplet = tuple[int, str, int]
 """Class of the subject, relation text, class of the object."""
 
-CELLS = 1 << 22
-"""Most truth values (subjects x objects x triplets) in memory at once."""
 MAX_WORDS = 10
 
 
@@ -132,7 +130,9 @@ def image_candidates(
         by_classes: dict[tuple[int, int], list[Triplet]] = {}
         for triplet in triplets:
             by_classes.setdefault((triplet[0], triplet[2]), []).append(triplet)
-        groups = [group for some in by_classes.values() for group in _groups(labels, some, overlap, group_size)]
+        groups = [
+            group for some in by_classes.values() for group in _groups_of_classes(labels, some, overlap, group_size)
+        ]
     else:
         groups = _groups(labels, triplets, overlap, group_size)
     if counts is not None:
@@ -178,27 +178,31 @@ def matching_pairs(
 
     Rows are sorted by subject, object and triplet. Returned are the pairs and the number of the triplet.
     """
-    if not triplets or not len(labels):
+    by_classes: dict[tuple[int, int], list[int]] = {}
+    rows = {label: row for row, label in enumerate(dict.fromkeys(labels.tolist()))}
+    for number, (subject, _, object_) in enumerate(triplets):
+        if subject in rows and object_ in rows:
+            by_classes.setdefault((rows[subject], rows[object_]), []).append(number)
+    if not by_classes:
         return np.zeros((0, 2), np.int64), np.zeros(0, np.int64)
-    wanted = np.array([(subject, object_) for subject, _, object_ in triplets], np.int64)
-    is_subject, is_object = (labels[:, None] == wanted[:, end] for end in (0, 1))
-    subjects, objects = (np.flatnonzero(rows.any(axis=1)) for rows in (is_subject, is_object))
-    is_subject, is_object = is_subject[subjects], is_object[objects]
-    step = max(1, CELLS // max(1, len(objects) * len(triplets)))
-    parts = []
-    for start in range(0, len(subjects), step):
-        some = subjects[start : start + step]
-        agree = is_subject[start : start + step, None] & is_object
-        allowed = some[:, None] != objects
-        if overlap is not None:
-            allowed &= overlap[some[:, None], objects]
-        agree &= allowed[:, :, None]
-        s, o, t = agree.nonzero()
-        parts.append((some[s], objects[o], t))
-    if not parts:
-        return np.zeros((0, 2), np.int64), np.zeros(0, np.int64)
-    s, o, t = parts[0] if len(parts) == 1 else (np.concatenate(column) for column in zip(*parts, strict=True))
-    return np.stack([s, o], axis=1), t
+    # how many triplets two classes have, and where these begin in the list of all
+    counts, starts = np.zeros((2, len(rows), len(rows)), np.int64)
+    total = 0
+    for classes, numbers in by_classes.items():
+        counts[classes], starts[classes], total = len(numbers), total, total + len(numbers)
+    local = np.array([rows[label] for label in labels.tolist()])
+    repeats = counts[local][:, local]
+    np.fill_diagonal(repeats, 0)
+    if overlap is not None:
+        repeats[~overlap] = 0
+    flat = np.flatnonzero(repeats)
+    times = repeats.ravel()[flat]
+    first, second = np.divmod(flat, len(labels))
+    begins = starts[local[first], local[second]] - np.cumsum(times) + times
+    pairs = np.repeat(np.stack([first, second], axis=1), times, axis=0)
+    numbers_of_all = np.array([number for numbers in by_classes.values() for number in numbers], np.int64)
+    which = numbers_of_all[np.repeat(begins, times) + np.arange(len(pairs))]
+    return pairs, which
 
 
 def _official_groups(
@@ -212,6 +216,23 @@ def _official_groups(
         Group(pairs[start : start + group_size], _texts(triplets, which[start : start + group_size]))
         for start in range(0, len(pairs) + 1, group_size)  # one more than is needed where the last one is full
     ]
+
+
+def _groups_of_classes(
+    labels: Int[np.ndarray, " n"],
+    triplets: Sequence[Triplet],
+    overlap: Bool[np.ndarray, "n n"] | None,
+    group_size: int,
+) -> list[Group]:
+    """Groups from triplets of the same two classes: each of their pairs has all of the texts."""
+    subjects, objects = (np.flatnonzero(labels == triplets[0][end]) for end in (0, 2))
+    wanted = subjects[:, None] != objects
+    if overlap is not None:
+        wanted &= overlap[subjects[:, None], objects]
+    first, second = wanted.nonzero()
+    pairs = np.stack([subjects[first], objects[second]], axis=1)
+    texts = tuple(text for _, text, _ in triplets)
+    return [Group(pairs[start : start + group_size], texts) for start in range(0, len(pairs), group_size)]
 
 
 def _groups(
@@ -235,7 +256,7 @@ def _groups(
 
 def _texts(triplets: Sequence[Triplet], which: Int[np.ndarray, " m"]) -> tuple[str, ...]:
     """The distinct texts of these triplets in order of appearance."""
-    return tuple(dict.fromkeys(triplets[row][1] for row in which.tolist()))
+    return tuple(dict.fromkeys(triplets[row][1] for row in dict.fromkeys(which.tolist())))
 
 
 def image_boxes_xywh(image: LabelledImage) -> Float[np.ndarray, "n 4"]:

@@ -73,7 +73,8 @@ def merge(
     path = plan.out / FOLDER / file
     note = path.with_name(f"{path.name}.done.json")
     units, contents = complete_units(plan, allow_incomplete=allow_incomplete)
-    made_from = digest([plan.chain("tag"), _plain_rules(rules), contents])
+    failed = [sorted(failed_images(plan, unit)) for unit in units]
+    made_from = digest([plan.chain("tag"), _plain_rules(rules), contents, failed])
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(path.parent)
     if not _is_current(path, note, made_from):
@@ -141,9 +142,14 @@ def tagged_images(plan: Plan, images: LabelledImages, unit: int) -> Iterator[tup
     """The images of a unit, each with its scored relations and whether a stage could not read it."""
     folder = plan.folder("tag")
     rows = dict(folder.rows(unit))
-    failed = {failure.image_id for stage in ("caption", "tag") for failure in failures_of(plan.folder(stage), unit)}
+    failed = failed_images(plan, unit)
     for image in images.read(plan.images_of(unit)):
         yield image, rows.get(image.image_id, NO_TAGS), image.image_id in failed
+
+
+def failed_images(plan: Plan, unit: int) -> set[int]:
+    """The images of a unit that a network could not get."""
+    return {failure.image_id for stage in ("caption", "tag") for failure in failures_of(plan.folder(stage), unit)}
 
 
 def failures_of(folder: StageFolder, unit: int) -> list[ImageFailure]:

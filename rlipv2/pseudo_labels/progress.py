@@ -17,7 +17,7 @@ ALLOWED = 10
 """Images that may fail in any case: 1 % of a folder of fifty images would be none."""
 
 
-class TooManyFailures(RuntimeError):
+class TooManyFailures(ValueError):
     """More images failed than is allowed; the message tells how many of each kind."""
 
 

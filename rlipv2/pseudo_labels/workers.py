@@ -66,18 +66,25 @@ def rows_before(plan: Plan, stage: str, unit: int) -> dict[int, Any]:
     return {row["image_id"]: row for row in folder.rows(unit)}
 
 
-def pending(folder: StageFolder, units: Iterable[int], progress: Progress) -> Iterator[int]:
-    """The units that are not complete yet; the others are counted."""
+def pending(
+    folder: StageFolder, units: Iterable[int], progress: Progress, *, retry_failures: bool = False
+) -> Iterator[int]:
+    """The units that are not complete yet, or have failed images that are to be tried again; the others are counted."""
     for unit in units:
         try:
             record = folder.record(unit)
         except UnitError:
             yield unit
             continue
+        if retry_failures and record.failures:
+            yield unit
+            continue
         progress.add(record, made=False)
 
 
-def run_units(work: UnitWork, units: Sequence[int], progress: Progress, *, workers: int = 1) -> None:
+def run_units(
+    work: UnitWork, units: Sequence[int], progress: Progress, *, workers: int = 1, retry_failures: bool = False
+) -> None:
     """Makes the units that are not complete.
 
     Args:
@@ -85,6 +92,7 @@ def run_units(work: UnitWork, units: Sequence[int], progress: Progress, *, worke
         units: those of this worker.
         progress: counts them.
         workers: processes; with 1 everything happens in this one.
+        retry_failures: also make those that have failed images.
 
     Raises:
         UnitError: the stage before is not complete.
@@ -95,7 +103,7 @@ def run_units(work: UnitWork, units: Sequence[int], progress: Progress, *, worke
         raise ValueError(f"workers={workers}: expected at least 1")
     folder = work.plan.folder(work.stage)
     folder.prepare()
-    todo = pending(folder, units, progress)
+    todo = pending(folder, units, progress, retry_failures=retry_failures)
     if workers == 1:
         function: UnitFunction | None = None
         for unit in todo:
@@ -132,7 +140,11 @@ def _run_pool(work: UnitWork, todo: Iterator[int], progress: Progress, workers: 
 def _collect(running: set[Future[DoneRecord]], progress: Progress) -> set[Future[DoneRecord]]:
     done, rest = wait(running, return_when=FIRST_COMPLETED)
     for future in done:
-        progress.add(future.result(), made=True)
+        try:
+            record = future.result()
+        except UnitError as error:
+            raise UnitError(str(error)) from error  # as of this process: without the traceback of the other one
+        progress.add(record, made=True)
     return rest
 
 

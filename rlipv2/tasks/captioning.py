@@ -29,8 +29,8 @@ class CaptioningTask(pl.LightningModule):
         super().__init__()
         if not isinstance(captioner, nn.Module) or not isinstance(captioner, Captioner):
             raise TypeError(
-                f"captioner={type(captioner).__name__}: expected a network with `caption(images, *, seed)`; captions of "
-                "files and templates need no Trainer"
+                f"captioner={type(captioner).__name__}: expected a network with `caption(images, *, seed)`; captions "
+                "of files and templates need no Trainer"
             )
         self.captioner = captioner
         self.counts: Counter[str] = Counter()

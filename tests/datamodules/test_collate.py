@@ -1,4 +1,6 @@
 import dataclasses
+import pickle
+from multiprocessing.reduction import ForkingPickler
 
 import pytest
 import torch
@@ -154,3 +156,37 @@ def test_another_target_is_made_of_the_relabelled_sample():
 def test_a_subject_label_for_another_target_is_refused():
     with pytest.raises(ValueError, match="subject_label=1 belongs to the default target"):
         collate([(0, make_sample(8, 8))], subject_label=1, make_target=lambda sample, size: None)
+
+
+def test_only_pixels_are_handed_over_in_shared_memory():
+    batch = collate([(4, make_sample(20, 40)), (2, make_sample(40, 20, relations=()))], boxes_in="original")
+    small, stack = [], [batch.__getstate__()]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, dict | list):
+            stack += item.values() if isinstance(item, dict) else item
+        elif dataclasses.is_dataclass(item):
+            stack.append(vars(item))
+        elif isinstance(item, torch.Tensor):
+            small.append(item)
+    assert {id(tensor) for tensor in small} == {id(batch.images), id(batch.padding_mask)}
+
+
+def test_a_batch_comes_out_of_another_process_as_it_went_in():
+    batch = collate([(4, make_sample(20, 40)), (2, make_sample(40, 20, relations=()))], boxes_in="original")
+    other = pickle.loads(ForkingPickler.dumps(batch))
+    assert type(other) is type(batch)
+    assert torch.equal(other.images, batch.images)
+    assert torch.equal(other.original_sizes, batch.original_sizes)
+    assert torch.equal(other.indices, batch.indices)
+    assert other.label_space == batch.label_space
+    for name in ("targets", "annotations"):
+        for one, two in zip(getattr(other, name), getattr(batch, name), strict=True):
+            for field in dataclasses.fields(two):
+                value, expected = getattr(one, field.name), getattr(two, field.name)
+                if isinstance(expected, torch.Tensor):
+                    assert value.dtype == expected.dtype
+                    assert torch.equal(value, expected)
+                    value.add_(0)  # a loss may write into it
+                else:
+                    assert value == expected

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from rlipv2.datasets import DatasetNotFoundError, SceneGraphs
+from rlipv2.datasets import AnnotationError, DatasetNotFoundError, SceneGraphs
 from rlipv2.datasets.__main__ import main
-from rlipv2.datasets.scene_graphs import NameCounts
+from rlipv2.datasets.scene_graphs import NameCounts, paths
+from rlipv2.datasets.scene_graphs.reader import read_scene_graphs
 from tests.fakes import write_image, write_json
 from tests.fakes_vg import FILE, graph, graphs, write_vg
 
@@ -270,6 +271,26 @@ def test_objects365_needs_the_list_of_its_images(tmp_path):
     write_json(tmp_path / "paths.json", {"6": "train/patch0/x.jpg"})
     with pytest.raises(ValueError, match=r"image_id=5: not listed in .*paths.json"):
         SceneGraphs(tmp_path, image_paths="paths.json")
+
+
+def test_a_long_list_of_images_is_read_in_parts(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "CHUNK", 2)
+    write_json(tmp_path / FILE, [graph(number, [("man", BOX)], dataset="o365") for number in (7, 5, 12)])
+    listed = '{"12": "c.jpg", "5": "old.jpg", "+7": "no id", "07": "no id", "x": "no id", "7": "a.jpg", "5": "b.jpg"}'
+    (tmp_path / "paths.json").write_text(listed)
+    content = read_scene_graphs(tmp_path / FILE, image_paths=tmp_path / "paths.json")
+    assert content.records.file_names == ["a.jpg", "b.jpg", "c.jpg"]  # of an id that is listed twice the last file
+
+
+@pytest.mark.parametrize(
+    ("listed", "message"),
+    [("[1]", "its top level is no object"), ('{"5": 3}', "not a table of paths"), ('{"5": ["x"]}', "not a table")],
+)
+def test_a_list_of_images_that_is_none_is_refused(tmp_path, listed, message):
+    write_json(tmp_path / FILE, [graph(5, [("man", BOX)], dataset="o365")])
+    (tmp_path / "paths.json").write_text(listed)
+    with pytest.raises(AnnotationError, match=rf"paths.json: {message}.*900461"):
+        read_scene_graphs(tmp_path / FILE, image_paths=tmp_path / "paths.json")
 
 
 @pytest.mark.parametrize(

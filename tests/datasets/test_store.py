@@ -18,7 +18,16 @@ from rlipv2.datasets.detection import index as detection
 from rlipv2.datasets.detection import read_instances
 from rlipv2.datasets.scene_graphs import index, reader
 from rlipv2.datasets.scene_graphs.reader import read_scene_graphs
-from rlipv2.datasets.store import StoreError, StoreWriter, find_stores, open_store
+from rlipv2.datasets.store import (
+    ImageListing,
+    StoreError,
+    StoreWriter,
+    find_stores,
+    grouping,
+    open_store,
+    pages,
+    tables,
+)
 from rlipv2.datasets.store import columns as store_columns
 from rlipv2.ops.texts import TextArray
 from rlipv2.vocabularies import load
@@ -76,7 +85,6 @@ def test_small_chunks_and_scratch_files_change_nothing(root, tmp_path_factory, m
     view = SceneGraphs(root, max_relations=2, unrelated_images="drop").content
     monkeypatch.setattr(reader, "CHUNK", 3)
     monkeypatch.setattr(index, "IMAGES", 3)
-    monkeypatch.setattr(detection, "ROWS", 3)
     monkeypatch.setattr("rlipv2.datasets.detection.reader.CHUNK", 2)
     monkeypatch.setattr("rlipv2.datasets.store.grouping.ROWS", 3)
     monkeypatch.setattr(store_columns, "SPILL_BYTES", 40)
@@ -321,6 +329,62 @@ def test_killed_half_way_leaves_nothing_that_counts(root):
     assert find_stores(root) == []
     assert_same(index.content_in(store_of(root)), read_scene_graphs(root / FILE))
     assert not list(folder.glob(".*.part"))  # left by the killed one
+
+
+@pytest.mark.parametrize("in_files", [True, False])
+@pytest.mark.parametrize("shape", [(), (3,)])
+def test_rows_are_grouped_by_owner_whatever_fits_into_memory(tmp_path, monkeypatch, in_files, shape):
+    monkeypatch.setattr(grouping, "ROWS", 7)
+    draw = np.random.default_rng(0)
+    owners = np.concatenate([draw.integers(0, 9, 60), np.full(20, 4)]).astype(np.int32)  # one owner of many rows
+    column = draw.integers(0, 1000, (len(owners), *shape))
+    made = grouping.Grouping(owners, 11, lambda: store_columns.Columns(tmp_path if in_files else None))
+    expected = column[np.argsort(owners, kind="stable")]
+    np.testing.assert_array_equal(made.ordered(column), expected)
+    np.testing.assert_array_equal(np.diff(made.ptr), np.bincount(owners, minlength=11))
+    in_order = grouping.Grouping(np.sort(owners), 11, store_columns.Columns)
+    assert in_order.ordered(column) is column
+
+
+def test_pages_of_scratch_files_are_given_back(tmp_path, monkeypatch):
+    monkeypatch.setattr(store_columns, "SPILL_BYTES", 0)
+    column = store_columns.Columns(tmp_path).append(a=np.arange(1 << 20)).arrays()["a"]
+
+    def resident() -> int:
+        text = Path("/proc/self/smaps").read_text().partition(".scratch\n")[2]
+        return int(text.partition("Rss:")[2].split()[0])
+
+    total = int(column.sum())
+    assert resident() == 8192
+    pages.release(column)
+    assert resident() == 0
+    assert int(column.sum()) == total
+
+
+def test_memory_of_a_table_is_not_that_of_its_columns(tmp_path, monkeypatch):
+    monkeypatch.setattr(store_columns, "SPILL_BYTES", 0)
+    monkeypatch.setattr(tables, "PIECE", 1 << 20)
+    values, names = np.arange(1 << 19).reshape(-1, 2), ["a", "", "ä"] * 5
+    columns = store_columns.Columns(tmp_path).append(values=values).arrays()
+    released = []
+    plain = tables.release
+    monkeypatch.setattr(tables, "release", lambda *given: (released.append(len(given)), plain(*given)))
+    tables.write_table(tmp_path / "a.arrow", columns)
+    tables.write_table(tmp_path / "b.arrow", {"names": TextArray.of(names)})
+    np.testing.assert_array_equal(tables.read_table(tmp_path / "a.arrow")["values"], values)
+    assert tables.read_table(tmp_path / "b.arrow")["names"] == names
+    assert len(released) >= values.nbytes >> 20
+
+
+def test_images_are_found_by_their_names_in_bytes(tmp_path):
+    (tmp_path / "a").mkdir()
+    for name in ("1.jpg", "Bäume.jpg", "10.jpg"):
+        (tmp_path / "a" / name).touch()
+    files = ["a/1.jpg", "a/1.jp", "a/Bäume.jpg", "a/1.jpgx", "b/1.jpg", "a/10.jpg", "a/" + "1" * 60, "1.jpg"]
+    listing = ImageListing(tmp_path)
+    assert listing.missing(files).tolist() == [False, True, False, True, True, False, True, True]
+    assert listing.folders["b"] is None
+    assert listing.missing([]).tolist() == []
 
 
 def test_texts_are_packed_taken_and_compared():

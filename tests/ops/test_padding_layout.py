@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from rlipv2.ops.padding import interleaved, pad_images
+from rlipv2.ops.padding import interleaved, pad_images, woven
 
 
 def images(*sizes):
@@ -19,6 +19,16 @@ def test_interleaving_changes_the_memory_only():
     cut = woven[:, 1:4, 2:6]
     assert torch.equal(interleaved(cut), image[:, 1:4, 2:6])
     assert interleaved(cut).stride() == (1, 12, 3)
+
+
+@pytest.mark.parametrize("size", [(0, 4), (1, 1), (5, 7), (480, 640)])
+def test_planes_are_woven_into_bytes(size):
+    image = torch.randint(0, 256, (3, *size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    image[:, :1, :1] = 255
+    result = woven(image.float())
+    assert torch.equal(result, image)
+    assert result.dtype == torch.uint8
+    assert result.permute(1, 2, 0).is_contiguous()
 
 
 @pytest.mark.parametrize("shared", [False, True])

@@ -5,10 +5,11 @@ import torch
 from PIL import Image
 from transformers import BertTokenizer, BlipConfig, BlipForConditionalGeneration
 
-WORDS = (
+TEXT = (
     "[PAD] [UNK] [CLS] [SEP] [MASK] a picture of man dog kite riding on the street ' s hat with , . ##s two big red "
     "holding looking at next to under bike umbrella woman child horse cat bird [DEC] [ENC]"
-).split()
+)
+WORDS = TEXT.split()
 BEGIN, END, PADDING = WORDS.index("[DEC]"), WORDS.index("[SEP]"), 0
 
 

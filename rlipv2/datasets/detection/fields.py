@@ -104,7 +104,7 @@ def owners_of(numbers: Any, image_ids: Any, path: Path, columns: Columns) -> Int
             raise _annotation_error(found, first + row, path, "image_id", wrong, todo)
         columns.append(owners=order[places])
         first += len(part)
-    return columns.arrays()["owners"]  # type: ignore[no-any-return]
+    return columns.arrays()["owners"]
 
 
 def category_ids(annotations: Sequence[Any], path: Path, first: int) -> Int[np.ndarray, " n"]:
@@ -144,7 +144,7 @@ def labels_of(
         hint = ": these look like rows from 0, not the ids of the release" if contiguous else ""
         wrong, todo = f"no category id of this dataset{hint}", "write the ids of the release"
         raise _annotation_error(found, number, path, "category_id", wrong, todo, more=unknown - 1)
-    return columns.arrays()["labels"]  # type: ignore[no-any-return]
+    return columns.arrays()["labels"]
 
 
 def boxes_xywh(annotations: Sequence[Any], path: Path, first: int) -> np.ndarray:

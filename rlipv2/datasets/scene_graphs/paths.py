@@ -24,8 +24,8 @@ class ImageFiles:
     """Image files by record, according to its `dataset` (none: Visual Genome).
 
     Visual Genome: `images/<id>.jpg`. COCO: `<data_split>/<id, 12 digits>.jpg`, in train2017 where the record tells no
-    split. Objects365: as listed in `image_paths`. HICO-DET: `images/train2015/<id>`, where the id is a file name. Custom:
-    `file_name` of the record, as pseudo-labels of other images have it.
+    split. Objects365: as listed in `image_paths`. HICO-DET: `images/train2015/<id>`, where the id is a file name.
+    Custom: `file_name` of the record, as pseudo-labels of other images have it.
 
     Args:
         path: the annotation file.

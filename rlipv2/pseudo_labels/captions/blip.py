@@ -34,7 +34,8 @@ class BlipCaptioner(nn.Module):
     Official: RLIP_caption_coco.py and RLIP_caption_o365.py of the BLIP fork, `decoder.generate`.
 
     Args:
-        name: weights of `BlipForConditionalGeneration` with their tokenizer: name or folder, not read if both are given.
+        name: weights of `BlipForConditionalGeneration` with their tokenizer: name or folder; not read if both
+            are given.
         model: the network.
         tokenizer: its tokenizer.
         strategy: `nucleus` samples `num_captions`, `beam` gives the best one of a beam search.
@@ -82,7 +83,7 @@ class BlipCaptioner(nn.Module):
         if num_captions < 1:
             raise ValueError(f"num_captions={num_captions}: expected at least 1")
         try:
-            self.model = BlipForConditionalGeneration.from_pretrained(name) if model is None else model
+            self.model: Any = BlipForConditionalGeneration.from_pretrained(name) if model is None else model
             self.tokenizer: Any = AutoTokenizer.from_pretrained(name) if tokenizer is None else tokenizer
         except OSError as error:
             raise not_found(name, error) from error

@@ -59,6 +59,6 @@ def decoded(tokenizer: Any, ids: Tensor) -> list[str]:
 def not_found(name: str, error: OSError) -> OSError:
     """The error for weights that are neither on disk nor reachable."""
     return OSError(
-        f"captioner {name}: neither a folder, nor downloaded before, nor reachable ({error}); download it where there is "
-        "a network and give its folder, or take captions that exist: captions=FILE"
+        f"captioner {name}: neither a folder, nor downloaded before, nor reachable ({error}); download it where there "
+        "is a network and give its folder, or take captions that exist: captions=FILE"
     )

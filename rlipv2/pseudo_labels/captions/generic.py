@@ -20,8 +20,8 @@ class ImageToTextCaptioner(nn.Module):
         processor: makes its inputs, and texts from its outputs.
         prompt: what the model is told; None for models that take images only.
         chat: the prompt is a message of a user to a chat model.
-        generate: arguments of `generate`: `max_new_tokens`, `do_sample`, `top_p`, `num_return_sequences`, ... Say `top_k`
-            too: transformers samples from 50 tokens otherwise.
+        generate: arguments of `generate`: `max_new_tokens`, `do_sample`, `top_p`, `num_return_sequences`, ... Say
+            `top_k` too: transformers samples from 50 tokens otherwise.
         precision: of the weights; `auto` is float16 on a GPU and float32 elsewhere.
 
     Raises:
@@ -42,7 +42,9 @@ class ImageToTextCaptioner(nn.Module):
     ) -> None:
         super().__init__()
         if chat and not prompt:
-            raise ValueError("chat=true: say what the model shall do, e.g. prompt='Describe the image in one sentence.'")
+            raise ValueError(
+                "chat=true: say what the model shall do, e.g. prompt='Describe the image in one sentence.'"
+            )
         try:
             self.model: Any = AutoModelForImageTextToText.from_pretrained(name) if model is None else model
             self.processor = AutoProcessor.from_pretrained(name) if processor is None else processor
@@ -64,14 +66,20 @@ class ImageToTextCaptioner(nn.Module):
         }
         with seeded(seed, device):
             tokens = self.model.generate(**inputs, **self.generate)
-        texts = decoded(getattr(self.processor, "tokenizer", self.processor), self._new(tokens, inputs.get("input_ids")))
+        texts = decoded(
+            getattr(self.processor, "tokenizer", self.processor), self._new(tokens, inputs.get("input_ids"))
+        )
         return rows_per_image([self._without_prompt(text).strip() for text in texts], len(images))
 
     def _inputs(self, images: Sequence[Image.Image]) -> dict[str, Tensor]:
         if self.chat:
             content = [{"type": "image"}, {"type": "text", "text": self.prompt}]
-            message = self.processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
-            return dict(self.processor(images=list(images), text=[message] * len(images), return_tensors="pt", padding=True))
+            message = self.processor.apply_chat_template(
+                [{"role": "user", "content": content}], add_generation_prompt=True
+            )
+            return dict(
+                self.processor(images=list(images), text=[message] * len(images), return_tensors="pt", padding=True)
+            )
         if self.prompt is None:
             return dict(self.processor(images=list(images), return_tensors="pt"))
         return dict(

@@ -257,7 +257,7 @@ class _Reader:
         return self.last if self._belongs_to_last(token) else self.subject
 
     def _is_perceived(self) -> bool:
-        return self.link == "object" and self.verb is not None and self.verb.name in words("perception")
+        return self._is_object_of(*words("perception"))
 
     def _belongs_to_last(self, token: Token) -> bool:
         """Whether a participle right behind a noun phrase describes that phrase and not the subject."""
@@ -397,7 +397,8 @@ class _Reader:
             return last
         if text == "with" and self._has_as_part(last, group):
             return last
-        if self.link in ("with", "have") and self.verb is None and subject.is_a("scenes") and text != "with":
+        has = (self.link == "with" and self.verb is None) or self._is_object_of("have")
+        if has and subject.is_a("scenes") and text != "with":
             return last
         return subject
 
@@ -407,12 +408,16 @@ class _Reader:
         pronoun = self.items[step + 1] if self._tag(step) == "PREP" and self._tag(step + 1) == "PRON" else None
         return isinstance(pronoun, Token) and pronoun.text == "it" and not last.is_animate
 
+    def _has_verb(self, *names: str) -> bool:
+        return self.verb is not None and self.verb.name in names
+
+    def _is_object_of(self, *names: str) -> bool:
+        return self.link == "object" and self._has_verb(*names)
+
     def _is_held(self, text: str, target: NounPhrase) -> bool:
         """As in "with a stick in its mouth", "holding a bag on her shoulder"."""
         link = self.whole[1] if self.link == "of" else self.link
-        held = link == "with" or (
-            link == "object" and self.verb is not None and self.verb.name in ("hold", "carry", "have", "wear")
-        )
+        held = link == "with" or (link == "object" and self._has_verb("hold", "carry", "have", "wear"))
         owned = target.determiner in words("possessives") or target.noun in ("hand", "hands", "mouth")
         return held and owned and target.is_a("body") and text in _HOLDING
 

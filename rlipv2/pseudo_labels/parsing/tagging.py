@@ -233,7 +233,9 @@ class _Tagger:
     def _noun(self, text: str, word: Word) -> Token:
         if text == "glasses" and self._is_eyewear():
             return Token(text, "NOUN", text, plural=True)
-        return Token(text, "NOUN", word.noun or text, plural=word.plural)
+        # The dictionary knows some nouns as verbs only: "logs".
+        guess = word.verb if word.verb and word.form == "s" else text
+        return Token(text, "NOUN", word.noun or guess, plural=word.plural or guess != text)
 
     def _is_eyewear(self) -> bool:
         """What a person wears, is in or with: "a man with glasses", not "two wine glasses"."""
@@ -310,7 +312,8 @@ class _Tagger:
             return self._verb(text, word)
         if text in words("past_like_base") and last == "BE":
             return Token(text, "VERB", word.verb, "past")
-        if word.noun is None and not word.adjective:
+        governed = last in ("VERB", "PREP") and word.form in ("s", "base")
+        if word.noun is None and not word.adjective and not governed:
             return self._verb(text, word)
         return self._modifier_or_noun(text, word, position)
 
@@ -375,6 +378,11 @@ class _Tagger:
         tags = [token.tag for token in self.done]
         # "a man and a dog sit on"
         coordinated = "CONJ" in tags and not {"VERB", "BE", "PREP"} & set(tags) and follows
+        # "watches a man ride a bull"
+        person = previous.text in words("people") | words("animals")
+        seen = any(token.tag == "VERB" and token.lemma in words("perception") for token in self.done)
+        if listed and person and (self._takes_object(position) or (seen and follows)):
+            return self._verb(text, word)
         if listed and (coordinated or (previous.plural and (follows or self._is_nominal(position + 1)))):
             return self._verb(text, word)
         return self._modifier_or_noun(text, word, position)
