@@ -65,6 +65,8 @@ class Run:
             )
         if config.unit_size < 1:
             raise utils.ConfigError(f"unit_size={config.unit_size}: expected at least 1 image")
+        if config.workers < 1:
+            raise utils.ConfigError(f"workers={config.workers}: expected at least 1")
         if not 0 <= config.max_failures <= 1:
             raise utils.ConfigError(f"max_failures={config.max_failures}: expected a share of the images, 0 to 1")
 
@@ -74,6 +76,7 @@ class Run:
             if launched() and STAGES.index(stage) < STAGES.index(os.environ.get(FIRST, STAGES[0])):
                 continue  # it was complete before this process began
             if stage in FOLDERS:
+                _ = self.plan  # refuses what must not be mixed before anything is written
                 function = getattr(self, f"{stage}_function")()
                 self.predict(stage) if function is None else self.run_units(stage, function)
             elif self.place[0] == 0:
@@ -98,7 +101,10 @@ class Run:
     @cached_property
     def plan(self) -> Plan:
         """The plan of the folder with the settings of the stages that are run now."""
-        wanted = {stage: getattr(self, f"{stage}_settings")() for stage in self.stages if stage in FOLDERS}
+        wanted = {}
+        for stage in reversed(self.stages):  # the last one first: a missing tagger is told before captions are indexed
+            if stage in FOLDERS:
+                wanted = {stage: getattr(self, f"{stage}_settings")(), **wanted}
         if not wanted:
             read_plan(self.out)  # nothing to merge or to show in a new folder
         data = self.images.identity() | {"unit_size": self.config.unit_size}
@@ -128,6 +134,7 @@ class Run:
 
     def candidates_settings(self) -> dict[str, Any]:
         """What candidates depend on."""
+        stages.make_matcher(self.images.names, **self.matcher_options()[0])  # refuses what does not exist
         settings = {"mode": self.config.mode, **plain(self.config.candidates)}
         file = Path(settings["paraphrases"]).expanduser()
         return settings | ({"paraphrases": sha256(file)} if file.is_file() else {})
@@ -305,7 +312,7 @@ MATCHER_OPTIONS = ("matcher", "paraphrases", "strategy", "all_matches", "modifie
 
 def template_stage(options: dict[str, Any], seed: int) -> UnitFunction:
     """Captions made of labels; `options` is the node of the captioner."""
-    return stages.CaptionsOfLabels(hydra.utils.instantiate(options), seed)
+    return stages.CaptionsOfLabels(hydra.utils.instantiate(options)(), seed)
 
 
 def parse_stage(options: dict[str, Any]) -> UnitFunction:

@@ -27,13 +27,13 @@ CAPTIONS = (
 )
 
 
-def write_tagger(folder: Path, *, scale: float = 30) -> Path:
+def write_tagger(folder: Path) -> Path:
     """A weight folder of the network of `experiment=micro_tagger`, untrained, with scores of all sizes."""
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         config = compose("train", overrides=["experiment=micro_tagger"])
     torch.manual_seed(0)
     tagger: Any = build_network(OmegaConf.to_container(config.model.detector, resolve=True))  # type: ignore[arg-type]
-    tagger.head.projection.weight.data.mul_(scale)
+    tagger.head.projection.weight.data.mul_(30)
     tagger.save_pretrained(folder)
     return folder
 

@@ -9,8 +9,9 @@ logger = logging.getLogger(__name__)
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 LARGEST = 32 << 20
 """Bytes up to which glibc takes a block from the memory that it keeps; it allows no more."""
-KEPT = 64 << 20
-"""Free bytes at the end of that memory that are not given back: about what the images of a few samples take."""
+KEPT = 256 << 20
+"""Free bytes at the end of that memory that are not given back. A worker keeps what it needs at its busiest, 50 MB;
+the limit is higher since free memory of the process that it was forked from counts too."""
 
 
 def keep_memory(worker: int = 0) -> None:

@@ -111,7 +111,7 @@ def test_later_stages_need_earlier_ones(world):
         (["candidates.matcher=official", "mode=parity"], r"candidates\.matcher: was \"lexical\", now \"official\""),
         (["parser.max_words=9"], r"parse\.max_words: was \"60\", now \"9\""),
         (["tagger.store_threshold=0.5"], r"tag\.store_threshold: was 0\.0, now 0\.5"),
-        (["tagger.init={world}/other_tagger"], r"tag\.weights\.model\.safetensors: was "),
+        (["tagger.init={world}/other_tagger"], r"tag\.weights\.config\.yaml: was "),
         (["captions={world}/other.json"], r"caption\.captions: was "),
         (["unit_size=5"], r"unit_size: was 3, now 5"),
         (["source.limit=5"], r"images: was 12, now 5"),
@@ -120,7 +120,9 @@ def test_later_stages_need_earlier_ones(world):
 )
 def test_a_changed_setting_is_refused_and_nothing_is_touched(world, changes, told):
     if not (world / "other_tagger").exists():
-        write_tagger(world / "other_tagger", scale=2)
+        shutil.copytree(world / "tagger", world / "other_tagger")
+        with (world / "other_tagger/config.yaml").open("a") as file:
+            file.write("# other\n")
         (world / "other.json").write_text(json.dumps({"1": ["a man"]}))
     before = contents(world / "whole")
     with pytest.raises(PlanError, match=told):
