@@ -1,7 +1,8 @@
 """Relations for images with boxes: captions, their scene graphs, candidates, Relation Tagger, annotations, report.
 
-`python pseudo_label.py pseudo_label=coco tagger.init=FOLDER`; the same again goes on where it ended. Parts of it:
-`stages=[caption,parse]`, one of 16 jobs: `stages=[tag] job.index=2 job.count=16`, how far it is: `stages=[status]`.
+`python pseudo_label.py pseudo_label=coco tagger.init=FOLDER` (`run:tagger_vg` for the newest run of that experiment);
+the same again goes on where it ended. Parts of it: `stages=[caption,parse]`, one of 16 jobs: `stages=[tag] job.index=2
+job.count=16`, how far it is: `stages=[status]`.
 """
 
 import logging
@@ -59,6 +60,8 @@ class Run:
         self._place: tuple[int, int] | None = None
         self.out = Path(config.out).expanduser()
         self.stages = sorted(_known_stages(config.stages), key=STAGES.index)
+        if "tag" in self.stages:
+            config.tagger.init = utils.resolve_weights(config.tagger.init, logs=config.paths.logs)
         if not 0 <= config.job.index < config.job.count:
             raise utils.ConfigError(
                 f"job.index={config.job.index} job.count={config.job.count}: jobs are counted from 0 to job.count - 1"

@@ -261,7 +261,7 @@ def checkpoint_to_resume(resume: str | None, ckpt_path: str | None, folder: str 
 
 
 NEWEST_RUN = "run:"
-"""`model.init=run:NAME` starts from the weight folder of the newest run of that name."""
+"""`init=run:NAME` (`model.init`, `tagger.init`) starts from the weight folder of the newest run of that name."""
 
 
 def newest_weights(logs: str | Path, name: str) -> Path | None:
@@ -283,8 +283,8 @@ def resolve_weights(init: str | None, *, logs: str | Path) -> str | None:
     found = newest_weights(logs, name)
     if found is None:
         raise FileNotFoundError(
-            f"model.init={init}: no run in {Path(logs) / name} has written weights/model.safetensors; train them with "
-            f"`python train.py experiment={name}`, give another folder as model.init, or start without: model.init=null"
+            f"init={init}: no run in {Path(logs) / name} has written weights/model.safetensors; train them with "
+            f"`python train.py experiment={name}`, or give another folder as init"
         )
     return str(found)
 

@@ -88,7 +88,7 @@ def _with_prefix(prefix: str, word: Word) -> Word:
 def _senses(text: str) -> dict[str, tuple[str, ...]]:
     # Late: with spaCy installed lemminflect loads it, which takes seconds. Only its table is used, never the trained
     # model for unknown words, which is a pickle.
-    from lemminflect import getAllLemmas  # type: ignore[import-untyped]
+    from lemminflect import getAllLemmas
 
     found: dict[str, tuple[str, ...]] = getAllLemmas(text)
     return found
