@@ -10,6 +10,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from rlipv2.datasets.files import sha256
 from rlipv2.models import RelationTagger
 from rlipv2.pseudo_labels import merging, overview, stages
 from rlipv2.pseudo_labels.caption_files import CaptionFile
-from rlipv2.pseudo_labels.plan import Plan, join_plan, read_plan
+from rlipv2.pseudo_labels.plan import Plan, digest, join_plan, read_plan
 from rlipv2.pseudo_labels.progress import Progress
 from rlipv2.pseudo_labels.report import write_report
 from rlipv2.pseudo_labels.source import LabelledImages
@@ -40,7 +41,10 @@ CONFIG_PATH = str(Path(__file__).parent / "conf")
 STAGES = (*FOLDERS, "merge", "report", "status", "validate")
 FIRST = "RLIPV2_FIRST_STAGE"
 """Environment variable: the stage that started the other processes of a machine, with which they begin."""
-LOADING = {"batch_size", "num_workers", "pin_memory"}
+MODEL_FILES = {".safetensors", ".bin", ".json", ".txt", ".model"}
+"""Endings of the files of a model of transformers in a folder: weights, settings, words."""
+FULL_PRECISION = ("32-true", "32", 32)
+LOADING = {"batch_size", "num_workers"}
 SIZES = {"short_side", "max_size"}
 SPEED_ONLY = {"init", "images_per_pass", *LOADING}
 """Settings of the tagger that change scores by rounding at most; and its folder, in whose place the content counts."""
@@ -104,7 +108,7 @@ class Run:
     @cached_property
     def plan(self) -> Plan:
         """The plan of the folder with the settings of the stages that are run now."""
-        wanted = {}
+        wanted: dict[str, Any] = {}
         for stage in reversed(self.stages):  # the last one first: a missing tagger is told before captions are indexed
             if stage in FOLDERS:
                 wanted = {stage: getattr(self, f"{stage}_settings")(), **wanted}
@@ -126,10 +130,15 @@ class Run:
         if self.config.captions:
             return {"captions": self.captions.sha256}
         captioner = plain(self.config.captioner)
-        if captioner.get("name") and Path(captioner["name"]).is_dir():
-            captioner["name"] = [sha256(path) for path in sorted(Path(captioner["name"]).glob("*.safetensors"))]
-        # batches and their seeds decide which random numbers an image gets
-        return {"captioner": captioner, "batch_size": self.config.captioning.batch_size, "seed": self.config.seed}
+        if captioner.get("name") and (folder := Path(captioner["name"]).expanduser()).is_dir():
+            files = [path for path in sorted(folder.iterdir()) if path.suffix in MODEL_FILES]
+            captioner["name"] = {path.name: sha256(path) for path in files}
+        return {
+            "captioner": captioner,
+            "batch_size": self.config.captioning.batch_size,  # batches decide which random numbers an image gets
+            "precision": self.config.trainer.precision,
+            "seed": self.config.seed,
+        }
 
     def parse_settings(self) -> dict[str, Any]:
         """What scene graphs depend on."""
@@ -137,10 +146,11 @@ class Run:
 
     def candidates_settings(self) -> dict[str, Any]:
         """What candidates depend on."""
-        stages.make_matcher(self.images.names, **self.matcher_options()[0])  # refuses what does not exist
-        settings = {"mode": self.config.mode, **plain(self.config.candidates)}
-        file = Path(settings["paraphrases"]).expanduser()
-        return settings | ({"paraphrases": sha256(file)} if file.is_file() else {})
+        matcher = stages.make_matcher(self.images.names, **self.matcher_options()[0])  # refuses what does not exist
+        if self.config.candidates.group_size < 1:
+            raise utils.ConfigError(f"candidates.group_size={self.config.candidates.group_size}: expected at least 1")
+        words = digest([asdict(row) for row in matcher.class_words])  # of a file or of this version's tables
+        return {"mode": self.config.mode, **plain(self.config.candidates), "paraphrases": words}
 
     def tag_settings(self) -> dict[str, Any]:
         """What scores depend on."""
@@ -153,16 +163,39 @@ class Run:
                 "train.py experiment=tagger_vg` (for the micro-world experiment=micro_tagger) and give the folder "
                 "`weights` of that run. Without a tagger: stages=[caption,parse,candidates]"
             )
+        self._check_tagging()
         settings = {key: value for key, value in plain(self.config.tagger).items() if key not in SPEED_ONLY}
         files = [path for path in (Path(init) / WEIGHTS, Path(init) / CONFIG) if path.is_file()]
         weights = {path.name: sha256(path) for path in files}
         return {"mode": self.config.mode, "precision": self.config.trainer.precision, "weights": weights, **settings}
+
+    def _check_tagging(self) -> None:
+        """Refuses what the first batch would be refused for, hours after the captions were begun."""
+        tagger = self.config.tagger
+        for name in ("groups_per_pass", "images_per_pass", "batch_size"):
+            if tagger[name] < 1:
+                raise utils.ConfigError(f"tagger.{name}={tagger[name]}: expected at least 1")
+        if self.config.mode == "parity":
+            for name, value, official in (
+                ("tagger.encode_dtype", tagger.encode_dtype, ("float32",)),
+                ("trainer.precision", self.config.trainer.precision, FULL_PRECISION),
+            ):
+                if value not in official:
+                    raise utils.ConfigError(
+                        f"{name}={value} with mode=parity: official scores are float32; take mode=fast"
+                    )
 
     # What makes a unit on the CPU, in as many processes as there are workers; None for networks, which Lightning runs.
 
     def caption_function(self) -> Callable[[], UnitFunction] | None:
         """Looks captions up, or makes them of labels."""
         if self.config.captions:
+            unknown = self.captions.count_unknown(self.images.image_ids)
+            if unknown and self.place[0] == 0:
+                logger.warning(
+                    "caption: %s: captions of %s images that are not labelled here are left out",
+                    *(self.captions.path, f"{unknown:,}"),
+                )
             return partial(stages.captions_stage, self.captions)
         if hasattr(hydra.utils.get_object(self.config.captioner._target_), "captions_of_record"):
             options = {**plain(self.config.captioner), "class_names": self.images.names}

@@ -3,6 +3,7 @@
 Every key of conf/ can be set on the command line; `python train.py --help` lists groups and keys.
 """
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,8 @@ def initialized_from(folder: str | None, detector: DictConfig, *, resumed: bool 
 def build(config: DictConfig, checkpoint: str | None) -> tuple[pl.Trainer, pl.LightningModule, pl.LightningDataModule]:
     """Trainer, task and data module of a composed configuration."""
     pl.seed_everything(config.seed, workers=True)
-    config.model.init = utils.resolve_weights(config.model.init, logs=config.paths.logs)
+    # a checkpoint holds all weights: of the folder that the run began with only the tokenizer is read, if it is there
+    config.model.init = utils.resolve_weights(config.model.init, logs=config.paths.logs, needed=checkpoint is None)
     ids = utils.logger_ids(checkpoint)
     if "wandb" in (config.logger or {}) and "wandb" in ids:
         config.logger.wandb.id = ids["wandb"]
@@ -53,7 +55,7 @@ def build(config: DictConfig, checkpoint: str | None) -> tuple[pl.Trainer, pl.Li
             config.model.init, config.model.detector, resumed=checkpoint is not None
         )
     if checkpoint:
-        config.model.init = None  # the checkpoint holds all weights: the folder that the run began with may be gone
+        config.model.init = None
     datamodule = hydra.utils.instantiate(config.data)
     datamodule.require_data()  # before weights are downloaded
     writers = {config.paths.detection: f"od_{config.detection_corpus}", config.paths.rlip: f"rlip_{config.corpus}"}
@@ -112,11 +114,29 @@ def run(config: DictConfig, *, runs: str | None = None) -> float | None:
     return float(results[config.optimized_metric])
 
 
+def check_sweep(config: DictConfig) -> None:
+    """Refuses sweeps on several devices in which Lightning would start the other processes.
+
+    It starts them with the arguments of the sweep, so that each of them would be a sweep of its own.
+
+    Raises:
+        ConfigError: naming what starts the processes instead.
+    """
+    started = {"LOCAL_RANK", "SLURM_PROCID"} & os.environ.keys()  # by torchrun or srun
+    if config.trainer.devices not in (1, "1") and not started:
+        raise utils.ConfigError(
+            f"trainer.devices={config.trainer.devices} in a sweep (-m): its jobs cannot start processes of their "
+            "own; use sweep=submitit, give each job one device (trainer.devices=1), or start them one by one without -m"
+        )
+
+
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
 def main(config: DictConfig) -> float | None:
     """The entry point."""
     # the jobs of a sweep share a name: one that the queue starts again continues in its own folder
     own = HydraConfig.get().mode == RunMode.MULTIRUN
+    if own:
+        check_sweep(config)
     return run(config, runs=config.paths.output if own else None)
 
 

@@ -7,9 +7,10 @@ ordinary run of `train.py` below `--logs`; stages that are there already are not
     python benchmarks/relational_pretraining.py --seeds 0 1 2
     python benchmarks/relational_pretraining.py --seeds 0 1 2 --arms vg vg_coco
 
-`vg_coco` adds the images in COCO's layout with the relations that `pseudo_label.py` finds there, with a tagger trained on
-the images in Visual Genome's layout; tagger and labels are made once for all seeds. One seed takes about ten minutes on
-two quiet CPU cores, four more with `vg_coco`.
+`vg_coco` adds the images in the layout of COCO with the relations that `pseudo_label.py` finds there, by a tagger
+trained on the images in the layout of Visual Genome; tagger and labels are made once for all seeds. `no_rql`, `no_rpl`,
+`rpl_detached` and `no_lse` are `vg` with another `loss=`. One seed takes about ten minutes on two quiet CPU cores, four
+more with every further arm.
 """
 
 import argparse
@@ -24,7 +25,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 FIGURES = {"micro_zeroshot_nf": "no fine-tuning", "micro_fewshot_1pct": "1 %"}
-PRETRAINING = {"vg": "micro_rlip", "vg_coco": "micro_rlip_coco"}
+ABLATIONS = ("no_rql", "no_rpl", "rpl_detached", "no_lse")
+PRETRAINING = {"vg": "micro_rlip", "vg_coco": "micro_rlip_coco"} | dict.fromkeys(ABLATIONS, "micro_rlip")
 TAGGER = ("trainer.max_epochs=12", "model.dense_steps=700")
 QUIET = (
     "callbacks.progress_bar=null",
@@ -56,7 +58,7 @@ def finished(folder: Path, script: str, data: Path, options: Sequence[str]) -> P
 
 def pseudo_labels(logs: Path, *, data: Path) -> Path:
     """The relations of the images in COCO's layout, by a tagger that is trained on Visual Genome's layout."""
-    tagger = run("micro_tagger", logs / "tagger", seed=0, data=data, init=None, overrides=TAGGER)
+    tagger = run("micro_tagger", logs / "tagger", seed=42, data=data, init=None, overrides=TAGGER)
     options = [
         "pseudo_label=micro",
         "parser=rules",
@@ -76,6 +78,8 @@ def chain(logs: Path, *, seed: int, data: Path, arms: Sequence[str], overrides: 
     weights = {"none": run("micro_od", base / "micro_od", init=None, **common) / "weights"}
     for arm in arms:
         folder, own = base / PRETRAINING[arm], common
+        if arm in ABLATIONS:
+            folder, own = base / f"micro_rlip_{arm}", common | {"overrides": [*overrides, f"loss={arm}"]}
         if arm == "vg_coco":
             labels = pseudo_labels(logs, data=data)
             own = common | {"overrides": [*overrides, f"data.corpora.coco.annotations={labels}"]}

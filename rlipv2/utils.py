@@ -5,6 +5,7 @@ Nothing here knows the networks or the data.
 
 import difflib
 import inspect
+import math
 import os
 import sys
 import zipfile
@@ -29,6 +30,20 @@ from rich.syntax import Syntax
 from rich.tree import Tree
 
 HYDRA_KEYS = {"_target_", "_partial_", "_recursive_", "_convert_", "_args_"}
+
+
+def rate_of_batch(lr: float, batch: int, total: int | None) -> float | None:
+    """A learning rate that belongs to one total batch, for another: it grows with the square root of the batch.
+
+    `${rate_of_batch:...}` in conf/. None where `total` is None: the task knows its total batch later, and the rule.
+
+    >>> rate_of_batch(1e-4, 32, 128)
+    0.0002
+    """
+    return None if total is None else lr * math.sqrt(total / batch)
+
+
+OmegaConf.register_new_resolver("rate_of_batch", rate_of_batch, replace=True)
 
 
 class ConfigError(ValueError):
@@ -271,8 +286,8 @@ def newest_weights(logs: str | Path, name: str) -> Path | None:
     return None if newest is None else newest.parent
 
 
-def resolve_weights(init: str | None, *, logs: str | Path) -> str | None:
-    """`init` itself, or the folder that `run:NAME` means.
+def resolve_weights(init: str | None, *, logs: str | Path, needed: bool = True) -> str | None:
+    """`init` itself, or the folder that `run:NAME` means; None if there is none and it is not needed.
 
     Raises:
         FileNotFoundError: no run of that name has finished.
@@ -281,6 +296,8 @@ def resolve_weights(init: str | None, *, logs: str | Path) -> str | None:
         return init
     name = init.removeprefix(NEWEST_RUN)
     found = newest_weights(logs, name)
+    if found is None and not needed:
+        return None
     if found is None:
         raise FileNotFoundError(
             f"init={init}: no run in {Path(logs) / name} has written weights/model.safetensors; train them with "

@@ -101,6 +101,13 @@ def test_a_resumed_run_ends_with_the_same_average(hico: Path, averaged: Path, tm
         assert not differences(resumed[part], whole[part])
 
 
+def test_averaged_weights_are_not_trained_on_without_an_average(hico: Path, averaged: Path, tmp_path: Path) -> None:  # noqa: F811
+    begun = f"ckpt_path={averaged}/checkpoints/step1.ckpt"
+    with pytest.raises(ValueError, match=r"step1.ckpt: the run that wrote this checkpoint averages its weights: add"):
+        train.run(configured(hico, tmp_path, *SHORT, begun))
+    train.run(configured(hico, tmp_path, *SHORT, begun, "train=false", "test=true"))
+
+
 def test_a_checkpoint_without_average_starts_one(hico: Path, plain: Path, tmp_path: Path) -> None:  # noqa: F811
     begun = plain / "checkpoints/step3.ckpt"
     train.run(configured(hico, tmp_path, *SHORT, *EMA, f"ckpt_path={begun}"))

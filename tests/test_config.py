@@ -6,6 +6,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
+import evaluate
+import train
 from rlipv2 import utils
 
 CONF = Path(__file__).parents[1] / "conf"
@@ -50,6 +52,55 @@ def test_models_and_backbones_combine(model, backbone):
         backbone = "tiny_detection"
     data = "coco_detection" if detection else "vg_tagger" if model == "rlipv2_tagger" else "hico"
     utils.check_config(composed(f"model={model}", f"backbone={backbone}", f"data={data}"))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "refused"),
+    [
+        ("hico_full", True),
+        ("rlip_vg", True),
+        ("micro_fewshot_1pct", True),
+        ("hico_full model.init=weights/rlipv2_parseda_resnet50_vg_coco_o365", True),
+        ("micro_fewshot_1pct model.init=run:micro_fewshot_1pct", False),
+        ("micro_fewshot_1pct ckpt_path=last.ckpt", False),
+        ("micro_zeroshot_nf", False),
+    ],
+)
+def test_evaluation_wants_the_result_of_a_training(overrides, refused):
+    overrides = f"experiment={overrides}".split()
+    config = composed(*overrides, name="evaluate")
+    if refused:
+        with pytest.raises(utils.ConfigError, match="is what this experiment starts from, not its result"):
+            evaluate.require_result(config, overrides)
+    else:
+        evaluate.require_result(config, overrides)
+
+
+def test_evaluation_wants_something_to_evaluate():
+    with pytest.raises(utils.ConfigError, match="nothing to evaluate"):
+        evaluate.require_result(composed("experiment=od_coco", name="evaluate"), [])
+
+
+@pytest.mark.parametrize("debug", options("debug"))
+def test_debug_runs_are_not_taken_for_real_ones(debug, tmp_path):
+    config = composed("experiment=rlip_vg", f"debug={debug}", f"paths.logs={tmp_path}")
+    file = Path(config.paths.runs) / "first/weights/model.safetensors"
+    file.parent.mkdir(parents=True)
+    file.touch()
+    assert utils.newest_weights(tmp_path, "rlip_vg") is None
+    assert file.parents[1].parent != Path(composed("experiment=rlip_vg", f"paths.logs={tmp_path}").paths.runs)
+
+
+@pytest.mark.parametrize("devices", [2, -1, "auto"])
+def test_sweeps_do_not_start_processes_of_their_own(devices, monkeypatch):
+    for name in ("LOCAL_RANK", "SLURM_PROCID"):
+        monkeypatch.delenv(name, raising=False)
+    config = composed(f"trainer.devices={devices}")
+    with pytest.raises(utils.ConfigError, match=rf"trainer.devices={devices} in a sweep"):
+        train.check_sweep(config)
+    train.check_sweep(composed())
+    monkeypatch.setenv("SLURM_PROCID", "0")
+    train.check_sweep(config)
 
 
 def test_evaluation_does_not_train():

@@ -107,18 +107,24 @@ def test_options_of_the_parity_table_exist() -> None:
     assert {name for name in options if not re.search(rf"\b{name}: ", sources)} == set()
 
 
+TRAINING_KEYS = "model|data|metrics|backbone|fusion"
+PSEUDO_LABEL_KEYS = "source|captioner|parser|candidates|tagger|merge"
+
+
 def keys_by_experiment() -> dict[str, list[str]]:
     """Keys of parity.md by the overrides they belong to.
 
-    These stand in a line "Keys of `experiment=...`" above a table; elsewhere they are those of HICO-DET.
+    These stand in a line "Keys of `experiment=...`" or "Keys of `pseudo_label=...`" above a table; elsewhere they are
+    those of HICO-DET.
     """
     found: dict[str, set[str]] = {}
     overrides = "experiment=hico_full"
     for line in (ROOT / "docs/parity.md").read_text().splitlines():
         if line and not line.startswith("|"):
-            match = re.search(r"Keys of `(experiment=[^`]+)`", line)
+            match = re.search(r"Keys of `((?:experiment|pseudo_label)=[^`]+)`", line)
             overrides = match[1] if match else "experiment=hico_full"
-        keys = re.findall(r"`(\+?(?:model|data|metrics|backbone|fusion)\.[a-z_.]+)`", line)
+        groups = TRAINING_KEYS if overrides.startswith("experiment=") else PSEUDO_LABEL_KEYS
+        keys = re.findall(rf"`(\+?(?:{groups})\.[a-z_.]+)`", line)
         found.setdefault(overrides, set()).update(keys)
     return {overrides: sorted(keys) for overrides, keys in found.items()}
 
@@ -130,12 +136,17 @@ def test_keys_of_the_parity_table_are_written_as_runs_take_them() -> None:
         for overrides, keys in tables.items():
             assert keys, f"{overrides}: no keys below the line that names it"
             # Hydra refuses `+` before a key that exists, and its absence before one that does not
-            check_config(hydra.compose("train", [*overrides.split(), *(f"{key}=null" for key in keys)]))
+            top = "train" if overrides.startswith("experiment=") else "pseudo_label"
+            check_config(hydra.compose(top, [*overrides.split(), *(f"{key}=null" for key in keys)]))
+        chosen = re.findall(r"`([a-z_.]+)` with `(\w+=\w+)`", (ROOT / "docs/parity.md").read_text())
+        assert chosen
+        for key, override in chosen:
+            check_config(hydra.compose("train", ["experiment=rlip_vg", override, f"{key}=null"]))
 
 
 def commands_of(document: Path) -> list[tuple[str, list[str]]]:
-    """Top configuration and overrides of every `python train.py ...` and `python evaluate.py ...` in a document."""
-    found = re.findall(r"python (train|evaluate)\.py ((?:[^`\n#|\\]|\\\n)+)", document.read_text())
+    """Top configuration and overrides of every `python train.py ...` and of the other two commands in a document."""
+    found = re.findall(r"python (train|evaluate|pseudo_label)\.py ((?:[^`\n#|\\]|\\\n)+)", document.read_text())
     return sorted({(name, " ".join(rest.replace("\\\n", " ").split())) for name, rest in found})
 
 

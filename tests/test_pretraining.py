@@ -181,6 +181,10 @@ def test_a_run_that_wrote_no_weights_is_named_with_what_would():
         utils.resolve_weights("run:rlip_vg", logs="logs")
 
 
+def test_a_resumed_run_does_not_need_the_run_that_it_began_with(tmp_path):
+    assert utils.resolve_weights("run:rlip_vg", logs=tmp_path, needed=False) is None
+
+
 def test_weights_that_are_there_and_names_of_the_hub_pass(tmp_path):
     (tmp_path / "weights/x").mkdir(parents=True)
     with pytest.raises(FileNotFoundError, match=r"x/model.safetensors"):

@@ -389,6 +389,21 @@ ZERO_SHOT = [
 ]
 
 
+@pytest.mark.parametrize(
+    ("overrides", "rate"),
+    [
+        ("rlip_vg total_batch_size=64", 1.41e-4),
+        ("rlip_vg total_batch_size=16", 1.41e-4 / 2),
+        ("rlip_vg total_batch_size=256", 1.41e-4 * 2),
+        ("od_coco total_batch_size=64", 2e-4),
+        ("rlip_vg total_batch_size=16 model.lr=3e-4", 3e-4),
+        ("rlip_vg total_batch_size=null", None),  # the task then follows the rule
+    ],
+)
+def test_rates_follow_the_total_batch(overrides, rate):
+    assert composed(*f"experiment={overrides}".split()).model.lr == (rate and pytest.approx(rate))
+
+
 @pytest.mark.parametrize("recipe", TRAINING, ids=str)
 def test_training_scripts(recipe):
     config = composed(*f"experiment={recipe.overrides}".split())

@@ -114,7 +114,7 @@ def test_checkpoint_evaluates_to_the_same_metrics(hico, tmp_path):
     train.run(configured(hico, tmp_path / "a", "trainer.max_epochs=1"))
     checkpoint = tmp_path / "a" / "checkpoints" / "last.ckpt"
     # the weights that a run began with are not needed any more
-    train.run(configured(hico, tmp_path / "b", "train=false", f"ckpt_path={checkpoint}", "model.init=gone"))
+    train.run(configured(hico, tmp_path / "b", "train=false", f"ckpt_path={checkpoint}", "model.init=run:gone"))
     first, second = (json.loads((tmp_path / name / "metrics.json").read_text()) for name in "ab")
     assert {k: v for k, v in first.items() if k.startswith("test/")} == {
         k: v for k, v in second.items() if k.startswith("test/")

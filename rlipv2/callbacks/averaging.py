@@ -1,10 +1,10 @@
 """Averaged weights, which are evaluated and kept instead of those of the last step."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytorch_lightning as pl
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 TensorList = list[Tensor] | tuple[Tensor, ...]
@@ -47,12 +47,17 @@ class AveragedWeights(pl.callbacks.WeightAveraging):
         if average is None or int(average.n_averaged) > 0:
             return
         with torch.no_grad():
-            for mine, theirs in zip(average.module.parameters(), pl_module.parameters(), strict=True):
+            for mine, theirs in zip(_values(average.module), _values(pl_module), strict=True):
                 mine.copy_(theirs)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Lets a run that continues a checkpoint without average begin it after a step, not inside one."""
         self._latest_update_step = max(self._latest_update_step, trainer.global_step)
+
+
+def _values(module: nn.Module) -> Iterator[Tensor]:
+    yield from module.parameters()
+    yield from module.buffers()
 
 
 def moving_average(decay: float) -> Callable[[TensorList, TensorList, Tensor | int], None]:

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 from rlipv2 import transforms
 from rlipv2.datamodules.collate import collate
 from rlipv2.datamodules.resumable import CachedDataset, EpochSampler, ResumableLoader, TransformedDataset
-from rlipv2.datamodules.workers import keep_memory
+from rlipv2.datamodules.workers import start_worker
 from rlipv2.structures import RelationBatch, Sample
 
 BatchBuilder = Callable[[Sequence[tuple[int, Sample]]], RelationBatch]
@@ -183,5 +183,5 @@ class RelationDataModule(pl.LightningDataModule):
             # with a generator of its own a loader leaves the global random state alone
             "generator": torch.Generator().manual_seed(self.seed),
             "persistent_workers": self.num_workers > 0,
-            "worker_init_fn": keep_memory,
+            "worker_init_fn": start_worker,
         }

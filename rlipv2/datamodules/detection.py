@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch.utils.data import ConcatDataset, Dataset
+from torch.utils.data import ConcatDataset, Dataset, get_worker_info
 
 from rlipv2.datamodules.base import RelationDataModule
 from rlipv2.datasets.detection import COCODetection, find_annotations
@@ -128,7 +128,7 @@ def collate_boxes(
             (training: such annotations do not reach the batch) or pixels of the stored image (evaluation).
     """
     samples = [sample for _, sample in items]
-    images, padding_mask = pad_images([sample.image for sample in samples])
+    images, padding_mask = pad_images([sample.image for sample in samples], shared=get_worker_info() is not None)
     original = boxes_in == "original"
     return DetectionBatch(
         images=images,

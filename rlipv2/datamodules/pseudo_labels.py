@@ -39,7 +39,6 @@ class UnitDataModule(pl.LightningDataModule):
         units: called with the rank and the number of processes, gives the units that this process has to make.
         batch_size: images in a batch.
         num_workers: loader processes, 0 for none; each may have a unit under way.
-        pin_memory: page-locked batches, for faster copies to a GPU.
         seed: of the run.
     """
 
@@ -53,7 +52,6 @@ class UnitDataModule(pl.LightningDataModule):
         *,
         batch_size: int = 8,
         num_workers: int = 2,
-        pin_memory: bool = False,
         seed: int = 42,
     ) -> None:
         super().__init__()
@@ -62,7 +60,7 @@ class UnitDataModule(pl.LightningDataModule):
         self.plan, self.images, self.choose = plan, images, units
         self.units: list[int] = []
         self.class_names = images.names
-        self.batch_size, self.num_workers, self.pin_memory, self.seed = batch_size, num_workers, pin_memory, seed
+        self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
 
     def setup(self, stage: str) -> None:
         """Chooses the units, now that the number of processes is known."""
@@ -109,7 +107,6 @@ class UnitDataModule(pl.LightningDataModule):
             _Units(self.units, self.unit_batches),
             batch_size=None,
             num_workers=self.num_workers,
-            pin_memory=self.pin_memory,
             # with a generator of its own a loader leaves the global random state alone
             generator=torch.Generator().manual_seed(self.seed),
         )

@@ -4,6 +4,8 @@ import ctypes
 import logging
 import sys
 
+from lightning_fabric.utilities.seed import pl_worker_init_function
+
 logger = logging.getLogger(__name__)
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
@@ -14,6 +16,19 @@ KEPT = 256 << 20
 the limit is higher since free memory of the process that it was forked from counts too."""
 
 
+def start_worker(worker: int) -> None:
+    """Seeds the global random generators of a loader worker by worker and rank, and calls `keep_memory`.
+
+    Lightning does the first itself, but only where a loader has no such function. Nothing here draws from the global
+    generators; transforms of a user may.
+
+    Args:
+        worker: number of the worker, as `DataLoader` gives it.
+    """
+    pl_worker_init_function(worker)
+    keep_memory(worker)
+
+
 def keep_memory(worker: int = 0) -> None:
     """Lets this process use the memory of the last image for the next one, where the C library is glibc.
 
@@ -21,7 +36,7 @@ def keep_memory(worker: int = 0) -> None:
     seventh of the CPU time of a worker.
 
     Args:
-        worker: number of the worker, as `DataLoader` gives it.
+        worker: number of the worker.
     """
     library = ctypes.CDLL(None) if sys.platform == "linux" else None
     if library is None or not hasattr(library, "mallopt"):

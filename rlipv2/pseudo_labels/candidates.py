@@ -1,7 +1,7 @@
 """Pairs of labelled boxes that may be related, and the relations that captions name for them."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -281,16 +281,3 @@ def boxes_overlap(boxes_xywh: Float[np.ndarray, "n 4"]) -> Bool[np.ndarray, "n n
     center = boxes_xywh[:, :2] + half
     near = np.abs(center[:, None] - center) < half[:, None] + half
     return np.asarray(near.all(axis=-1))
-
-
-def check_groups(groups: Iterable[Group], num_boxes: int, *, mode: Mode = "fast") -> tuple[list[Group], int] | None:
-    """The groups without pairs of boxes that are not there, and how many such pairs there were.
-
-    None in "parity" where there is one: the official loop for Objects365 leaves such an image out.
-    """
-    checked, dropped = [], 0
-    for group in groups:
-        good = ((group.pairs >= 0) & (group.pairs < num_boxes)).all(axis=1)
-        dropped += int((~good).sum())
-        checked.append(group if good.all() else Group(group.pairs[good], group.texts))
-    return None if dropped and mode == "parity" else (checked, dropped)

@@ -5,14 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int
 
 from rlipv2.datasets.errors import AnnotationError
 from rlipv2.datasets.json_stream import Watch, iterate_members
 from rlipv2.datasets.store import Source, StoreWriter, open_store, reading, store_at, store_folder
 from rlipv2.datasets.store.sources import outdated_sources
 
+MEMBERS_OF_COCO = {"annotations", "images", "info", "licenses", "type", "categories"}
 CHUNK = 50_000
-"""Captions that are in memory at once while the index is built."""
+"""Captions that are in memory at once while the index is built or counted."""
 
 
 class CaptionFile:
@@ -51,6 +53,19 @@ class CaptionFile:
             for start, stop in zip(starts, stops, strict=True)
         ]
 
+    def count_unknown(self, image_ids: Int[np.ndarray, " n"]) -> int:
+        """How many images the file has captions of that are not among these."""
+        known = np.sort(image_ids)
+        listed = open_store(self._place[0], digest=self._place[1]).tables["captions"]["image_ids"]
+        count, last = 0, None
+        for start in range(0, len(listed), CHUNK):  # sorted
+            ids = np.unique(listed[start : start + CHUNK])
+            ids = ids[ids != last]
+            places = np.minimum(np.searchsorted(known, ids), len(known) - 1)
+            count += int((known[places] != ids).sum()) if len(known) else len(ids)
+            last = ids[-1] if len(ids) else last
+        return count
+
     def _build(self, writer: StoreWriter) -> dict[str, Any]:
         source, columns = Source.of(self.path), writer.columns()
         columns.append(image_ids=np.zeros(0, np.int64), captions=[])
@@ -75,7 +90,7 @@ def _captions(path: Path, watch: Watch) -> Iterator[tuple[int, str]]:
     """(image id, caption) of a file of either form."""
     of_coco = False
     for key, number, record in iterate_members(path, watch=watch):
-        if key in ("annotations", "images", "info", "licenses"):  # the members of COCO's files; others are image ids
+        if key in MEMBERS_OF_COCO:  # others are image ids
             of_coco |= key == "annotations"
             if key == "annotations" and number >= 0:
                 yield _of_coco(path, number, record)

@@ -164,11 +164,6 @@ def count_names(records: Iterable[Record]) -> NameCounts:
     )
 
 
-def with_rules(records: Iterable[Record], rules: MergeRules, counts: Counter[str] | None = None) -> Iterator[Record]:
-    """The rules applied to records as they come."""
-    return (rules(record, counts) for record in records)
-
-
 def _key(row: Record) -> tuple[Any, ...]:
     return row["subject_id"], row["object_id"], row["predicate"]
 

@@ -34,11 +34,6 @@ class Matcher(Protocol):
         ...
 
 
-def match_spans(matcher: Matcher, spans: Iterable[str], present: Sequence[int]) -> list[int]:
-    """One class per span, the first of several, and -1 where there is none."""
-    return [next(iter(matcher.classes_of(span, present)), -1) for span in spans]
-
-
 class OfficialMatcher:
     """A phrase anywhere in the lower-cased words, letter by letter, names its class; of several classes the last wins.
 

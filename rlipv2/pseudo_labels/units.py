@@ -135,11 +135,7 @@ class StageFolder:
         body = _read_done(self.done(unit))
         if body["settings"] != self.settings:
             raise UnitError(f"{self.done(unit)}: made with other settings")
-        made_from = self._input_digest(unit)
-        if made_from is not None and body["made_from"] not in (None, made_from):
-            raise UnitError(
-                f"{self.done(unit)}: made from another {BEFORE[self.stage]} unit than the one that is there"
-            )
+        self._check_inputs(unit, body)
         for name, told in body["files"].items():
             if _digest_of(self.folder / name) != told:
                 raise UnitError(f"{self.folder / name}: not what its done-record tells, or gone")
@@ -205,6 +201,19 @@ class StageFolder:
         if path.name not in _read_done(self.done(unit))["files"]:
             return []
         return [ImageFailure(**json.loads(line)) for line in path.read_bytes().splitlines()]
+
+    def _check_inputs(self, unit: int, body: Mapping[str, Any]) -> None:
+        """Refuses a unit where one that it was made from, or one that this was made from, is another one by now."""
+        after = self
+        while after.stage in BEFORE:
+            before = StageFolder(self.out, BEFORE[after.stage], "")
+            try:
+                body_before = _read_done(before.done(unit))
+            except UnitError:
+                return  # nothing to compare with
+            if body["made_from"] not in (None, body_before["files"][before.data(unit).name]):
+                raise UnitError(f"{after.done(unit)}: made from another {before.stage} unit than the one that is there")
+            after, body = before, body_before
 
     def _input_digest(self, unit: int) -> str | None:
         """Checksum that the done-record of the unit before tells; None where there is none."""

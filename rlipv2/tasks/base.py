@@ -79,6 +79,20 @@ class RelationTask(pl.LightningModule):
         self.lr = lr
         self.lr_ratios = dict(lr_ratios or {"backbone": 0.1, "text_encoder": 0.1})
 
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuses to train on from averaged weights, which the moments of the optimiser do not belong to.
+
+        Raises:
+            ValueError: the checkpoint holds an average, but this run makes none.
+        """
+        callbacks = self.trainer.callbacks  # type: ignore[attr-defined]
+        averaging = any(isinstance(callback, pl.callbacks.WeightAveraging) for callback in callbacks)
+        if "averaging_state" in checkpoint and self.trainer.state.fn == "fit" and not averaging:
+            raise ValueError(
+                f"{self.trainer.ckpt_path}: the run that wrote this checkpoint averages its weights: add callbacks=ema "
+                "to continue it"
+            )
+
     @property
     def total_batch_size(self) -> int:
         """Images per optimiser step: batch size x processes x accumulated batches."""
@@ -119,8 +133,10 @@ class RelationTask(pl.LightningModule):
             rank_zero_info(f"  from the rule 1e-4 * sqrt(total batch / 32), total batch {self.total_batch_size}")
         elif getattr(self.trainer.datamodule, "batch_size", None) is not None:  # type: ignore[attr-defined]
             rule = scaled_lr(self.total_batch_size)
-            if not math.isclose(rule, lr, rel_tol=0.01):
-                rank_zero_info(
-                    f"  given as model.lr; the rule 1e-4 * sqrt(total batch / 32) would take {rule:.3g} for total "
-                    f"batch {self.total_batch_size} (model.lr=null uses it)"
-                )
+            same = math.isclose(rule, lr, rel_tol=0.01)
+            rank_zero_info(
+                f"  as the rule 1e-4 * sqrt(total batch / 32) has it, total batch {self.total_batch_size}"
+                if same
+                else f"  given as model.lr; the rule 1e-4 * sqrt(total batch / 32) would take {rule:.3g} for total "
+                f"batch {self.total_batch_size} (model.lr=null uses it)"
+            )

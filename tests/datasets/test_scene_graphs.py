@@ -7,6 +7,7 @@ import torch
 from rlipv2.datasets import AnnotationError, DatasetNotFoundError, SceneGraphs
 from rlipv2.datasets.__main__ import main
 from rlipv2.datasets.scene_graphs import NameCounts, paths
+from rlipv2.datasets.scene_graphs.dataset import find_annotations
 from rlipv2.datasets.scene_graphs.reader import read_scene_graphs
 from tests.fakes import write_image, write_json
 from tests.fakes_vg import FILE, graph, graphs, write_vg
@@ -234,6 +235,13 @@ def test_other_files_are_refused(tmp_path, content, message):
 def test_missing_annotations_show_the_layout(tmp_path):
     with pytest.raises(DatasetNotFoundError, match=r"images/1.jpg[\s\S]*scene_graphs_preprocessv1.json"):
         SceneGraphs(tmp_path)
+
+
+def test_annotations_may_lie_where_the_command_is_run(root, tmp_path, monkeypatch):
+    write_json(tmp_path / "logs" / "mine.json", [graph(1, [("man", BOX)], [])])
+    monkeypatch.chdir(tmp_path)
+    assert find_annotations(root, "logs/mine.json").resolve() == tmp_path / "logs" / "mine.json"
+    assert find_annotations(root, FILE) == root / FILE
 
 
 def test_missing_images_are_an_error_or_left_out(tmp_path):

@@ -6,7 +6,6 @@ import pytest
 
 from rlipv2.pseudo_labels.candidates import (
     boxes_overlap,
-    check_groups,
     image_candidates,
     kept_boxes,
     matching_pairs,
@@ -169,15 +168,6 @@ def test_candidates_from_relations_known_between_classes():
     ]
     assert len(prior_candidates(THREE, prior, group_size=3)) == 2
     assert prior_candidates(image(), prior) == []
-
-
-def test_pairs_of_boxes_that_are_not_there_are_dropped_and_counted():
-    groups = [Group(np.array([[0, 1], [0, 3], [-1, 0]]), ("on",)), Group(np.zeros((0, 2), np.int64), ())]
-    checked, dropped = check_groups(groups, 2)
-    assert as_json(checked) == [[[[0, 1]], ["on"]], [[], []]]
-    assert dropped == 2
-    assert check_groups(groups, 2, mode="parity") is None
-    assert check_groups(groups[1:], 0, mode="parity")[1] == 0
 
 
 A, B, C = (Group(np.array([[0, row]]), texts) for row, texts in ((1, ("on", "near")), (2, ("near", "at")), (3, ())))

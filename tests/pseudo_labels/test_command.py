@@ -109,6 +109,7 @@ def test_later_stages_need_earlier_ones(world):
     ("changes", "told"),
     [
         (["candidates.matcher=official", "mode=parity"], r"candidates\.matcher: was \"lexical\", now \"official\""),
+        (["candidates.paraphrases=own"], r"candidates\.paraphrases: was "),
         (["parser.max_words=9"], r"parse\.max_words: was \"60\", now \"9\""),
         (["tagger.store_threshold=0.5"], r"tag\.store_threshold: was 0\.0, now 0\.5"),
         (["tagger.init={world}/other_tagger"], r"tag\.weights\.config\.yaml: was "),
@@ -211,6 +212,19 @@ def test_images_go_through_a_captioner(world):
     assert len({caption for row in rows for caption in row["captions"]}) > 12  # of the picture and of the seed
     with pytest.raises(PlanError, match=r"caption\.seed: was 42, now 43"):
         labelled(world, "captioned", *options, "seed=43")
+    with pytest.raises(PlanError, match=r"caption\.precision: was .32-true., now .bf16-mixed"):
+        labelled(world, "captioned", *options, "trainer.precision=bf16-mixed")
+
+
+@pytest.mark.parametrize("file", ["pytorch_model.bin", "model.safetensors", "generation_config.json"])
+def test_other_content_of_a_captioner_s_folder_is_another_setting(world, tmp_path, file):
+    target = "captioner._target_=tests.fakes_pseudo_labels.MeanCaptioner"
+    options = ["captions=null", target, f"captioner.name={tmp_path}", f"out={tmp_path / 'out'}", "stages=[caption]"]
+    (tmp_path / file).write_bytes(b"{}")
+    labelled(world, "unused", *options)
+    (tmp_path / file).write_bytes(b"{ }")
+    with pytest.raises(PlanError, match=rf"caption\.captioner\.name\.{file}: was "):
+        labelled(world, "unused", *options)
 
 
 def test_a_missing_tagger_is_told_before_anything_is_done(world):
@@ -231,11 +245,16 @@ def test_a_missing_tagger_is_told_before_anything_is_done(world):
         ("max_failures=2", "max_failures=2"),
         ("workers=0", "workers=0"),
         ("candidates.matcher=none", "matcher='none'"),
+        ("candidates.group_size=0", "group_size=0"),
+        ("tagger.groups_per_pass=0", r"tagger\.groups_per_pass=0"),
+        ("tagger.encode_dtype=bfloat16 mode=parity", r"tagger\.encode_dtype=bfloat16 with mode=parity"),
+        ("trainer.precision=bf16-mixed mode=parity", r"trainer\.precision=bf16-mixed with mode=parity"),
     ],
 )
 def test_options_out_of_range_are_refused(world, option, told):
     with pytest.raises(ValueError, match=told):
-        labelled(world, "wrong", option)
+        labelled(world, "wrong", *option.split())
+    assert not (world / "wrong").exists()
 
 
 @pytest.mark.parametrize("preset", ["coco", "objects365", "custom", "micro"])

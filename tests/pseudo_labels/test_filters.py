@@ -12,7 +12,6 @@ from rlipv2.pseudo_labels.filters import (
     filter_out_of_distribution,
     merge_segments,
     top_k_per_pair,
-    with_rules,
 )
 
 
@@ -83,7 +82,6 @@ def test_merging_sorts_by_confidence_unless_told_otherwise():
     assert ids(MergeRules(order="official")(RECORD)["relationships"]) == [0, 4, 5]
     assert ids(MergeRules(dedupe="all")(RECORD)["relationships"]) == [4, 0, 1, 5]
     assert MergeRules.official()(RECORD) == RECORD
-    assert [*with_rules([RECORD], MergeRules.official())] == [RECORD]
 
 
 @pytest.mark.parametrize("options", [{"dedupe": "yes"}, {"order": "random"}, {"topk_per_pair": 0}])

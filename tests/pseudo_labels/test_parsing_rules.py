@@ -136,7 +136,7 @@ def test_no_text_raises():
 def test_identity_tells_what_decides_the_graphs():
     assert RuleParser().identity == RuleParser().identity
     assert RuleParser(max_words=20).identity != RuleParser().identity
-    assert {"parser", "version", "lemminflect"} <= set(RuleParser().identity)
+    assert {"parser", "version", "words", "lemminflect"} <= set(RuleParser().identity)
 
 
 def test_importing_the_package_does_not_load_the_dictionary():

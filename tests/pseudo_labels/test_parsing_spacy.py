@@ -4,6 +4,7 @@ import json
 import sys
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -84,6 +85,18 @@ def test_missing_spacy_tells_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "spacy", None)
     with pytest.raises(SpacyModelError, match="pip install"):
         SpacyParser()
+
+
+def test_other_phrasal_verbs_are_told_by_their_content_not_their_file(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "spacy", SimpleNamespace(__version__="3.8"))
+
+    def identity(name, text):
+        (tmp_path / name).write_text(text)
+        return SpacyParser(SimpleNamespace(meta={"name": "tiny"}), phrasal_verbs=tmp_path / name).identity
+
+    first = identity("a.txt", "look at\nstand on\n")
+    assert identity("b.txt", "# sorted\nstand on\nlook at\n") == first
+    assert identity("a.txt", "look at\nstand by\n") != first
 
 
 def test_auto_falls_back_to_the_rules_with_one_warning(monkeypatch):

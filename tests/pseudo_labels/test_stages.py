@@ -42,6 +42,7 @@ def write(path, content):
         {"12": ["b", "ä"], "3": [], "5": ["x"], "999": ["of no image here"]},
         {
             "info": {"year": 2017},
+            "type": "captions",
             "images": [{"id": 5}],
             "annotations": [
                 {"image_id": 12, "caption": "b"},
@@ -58,6 +59,15 @@ def test_captions_of_both_formats_are_found_by_image(tmp_path, content):
         assert captions.captions_of([5, 12, 3, 4]) == [["x"], ["b", "ä"], [], []]
     write(path, {"5": ["new"]})
     assert CaptionFile(path, index=tmp_path / "index").captions_of([5]) == [["new"]]
+
+
+def test_captions_of_images_that_are_not_labelled_are_counted(tmp_path, monkeypatch):
+    content = {"3": ["a", "b", "c"], "9": ["d", "e"], "1": [], "4": ["f", "g", "h"], "12": ["i"]}
+    for chunk in (1, 2, 3, 100):  # captions of an image may lie in two
+        monkeypatch.setattr("rlipv2.pseudo_labels.caption_files.CHUNK", chunk)
+        captions = CaptionFile(write(tmp_path / "captions.json", content), index=tmp_path / str(chunk))
+        counts = [captions.count_unknown(np.array(ids, np.int64)) for ids in ([12, 4], [3, 4, 9, 12], [1, 20], [])]
+        assert counts == [2, 0, 4, 4]
 
 
 @pytest.mark.parametrize(

@@ -114,6 +114,20 @@ def test_a_unit_follows_the_content_of_the_unit_it_was_made_from(captions):
     assert graphs.problem(3) is None  # nothing to compare with
 
 
+def test_a_unit_follows_the_units_before_those_it_was_made_from(captions):
+    graphs, candidates, tags = (StageFolder(captions.out, stage, "more") for stage in ("parse", "candidates", "tag"))
+    rows = {"parse": [{"image_id": 1, "graphs": []}], "candidates": [{"image_id": 1, "groups": []}], "tag": []}
+    for folder in (graphs, candidates, tags):
+        folder.write(3, UnitResult(rows[folder.stage]), images=2)
+    assert tags.problem(3) is None
+    captions.write(3, UnitResult(ROWS[:1]), images=2)  # a failed image was tried again, for example
+    for folder in (graphs, candidates, tags):
+        assert f"{graphs.done(3)}: made from another caption unit" in folder.problem(3)
+    graphs.write(3, UnitResult(rows["parse"]), images=2)  # with the same result
+    assert candidates.problem(3) is None
+    assert tags.problem(3) is None
+
+
 def test_tags_come_back_from_parquet():
     rows = [
         (7, Tags(np.array([[0, 1], [1, 0]]), ("ride", "on"), np.array([0.25, 0.5], np.float32))),

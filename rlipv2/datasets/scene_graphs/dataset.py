@@ -31,14 +31,17 @@ NAME_FILES = ("annotations/vg_keep_names_v1_no_lias_freq.json",)
 
 
 def find_annotations(root: str | Path, annotations: str | Path | None = None) -> Path:
-    """The annotation file: the given one, also relative to `root`, else the first of the usual names.
+    """The annotation file: the given one, looked for in `root` and then as it is, else the first of the usual names.
 
     Raises:
         DatasetNotFoundError: there is none; the message names the file, or shows the layout of Visual Genome.
     """
     root = Path(root).expanduser()
     names = ANNOTATION_FILES if annotations is None else (annotations,)
-    for path in (root / name for name in names):
+    places = [root / name for name in names]
+    if annotations is not None:  # what another command of this project wrote, its folder of runs for example
+        places.append(Path(annotations).expanduser())
+    for path in places:
         if path.is_file():
             return path
     if annotations is not None:
@@ -68,7 +71,8 @@ class SceneGraphs(Dataset[Sample]):
 
     Args:
         root: folder of the dataset, with its images; see `paths.image_files` for their names.
-        annotations: the JSON list, by default `annotations/scene_graphs_preprocessv1.json` in `root`.
+        annotations: the JSON list, relative to `root` or to the working folder; by default
+            `annotations/scene_graphs_preprocessv1.json` in `root`.
         image_paths: `image_id_to_filepath.json` of Objects365.
         names: `keep_names_freq` file with the counts of names; "auto" takes
             `annotations/vg_keep_names_v1_no_lias_freq.json` if `root` has it; None, and "auto" without it, count them.

@@ -1,8 +1,10 @@
 """The parser that needs no model: word lists, a dictionary of English forms, and one pass over the words."""
 
+import hashlib
 from importlib.metadata import version
 
 from rlipv2.pseudo_labels.parsing.base import CaptionParser
+from rlipv2.pseudo_labels.parsing.lexicon import WORDS
 from rlipv2.pseudo_labels.parsing.noun_phrases import find_noun_phrases
 from rlipv2.pseudo_labels.parsing.reading import read_relations
 from rlipv2.pseudo_labels.parsing.tagging import tag
@@ -23,10 +25,11 @@ class RuleParser(CaptionParser):
 
     @property
     def identity(self) -> dict[str, str]:
-        """Name, version of the rules, version of the dictionary, longest caption in words."""
+        """Name, version of the rules, checksum of the word lists, version of the dictionary, longest caption."""
         return {
             "parser": "rules",
             "version": RULES_VERSION,
+            "words": hashlib.sha256((WORDS / "english.json").read_bytes()).hexdigest(),
             "lemminflect": version("lemminflect"),
             "max_words": str(self.max_words),
         }

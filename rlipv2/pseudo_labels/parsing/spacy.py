@@ -1,5 +1,6 @@
 """Scene graphs through spaCy: its parse, then the rules of sng_parser. Needs spaCy and an English model."""
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,11 +54,10 @@ class SpacyParser(CaptionParser):
         self.model = model if isinstance(model, str) else str(self.pipeline.meta.get("name", "pipeline"))
         self.profile, self.batch_size = profile, batch_size
         self.phrasal_verbs = embedded_phrasal_verbs() if phrasal_verbs is None else read_phrasal_verbs(phrasal_verbs)
-        self.phrasal_verbs_file = str(phrasal_verbs) if phrasal_verbs is not None else "embedded"
 
     @property
     def identity(self) -> dict[str, str]:
-        """Model and its version, profile, versions of the rules and of spaCy."""
+        """Model and its version, profile, versions of the rules and of spaCy, checksum of the phrasal verbs."""
         import spacy
 
         return {
@@ -66,7 +66,7 @@ class SpacyParser(CaptionParser):
             "spacy": spacy.__version__,
             "model": f"{self.model} {self.pipeline.meta.get('version', '')}".strip(),
             "profile": self.profile,
-            "phrasal_verbs": f"{self.phrasal_verbs_file} ({len(self.phrasal_verbs)})",
+            "phrasal_verbs": hashlib.sha256("\n".join(sorted(self.phrasal_verbs)).encode()).hexdigest(),
             "max_words": str(self.max_words),
         }
 
