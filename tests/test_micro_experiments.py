@@ -74,9 +74,10 @@ def test_open_images(custom, tmp_path):
 
 @pytest.fixture(scope="module")
 def detection(tmp_path_factory):
-    """Folder and figures of micro_od: 280 steps, 160 of them for the backbone alone."""
+    """Folder and figures of micro_od: 560 steps, 400 of them for the backbone alone."""
     folder = tmp_path_factory.mktemp("detection")
-    return folder, trained("micro_od", folder, *SHORT[1:3], "model.dense_steps=160", "trainer.max_epochs=7")
+    short = "data.prepare.num_train=640", "data.prepare.num_test=60", "model.dense_steps=400", "trainer.max_epochs=7"
+    return folder, trained("micro_od", folder, *short)
 
 
 def test_object_detection(detection):
@@ -88,7 +89,7 @@ def test_object_detection(detection):
 
 def test_relational_pretraining_is_what_evaluation_without_fine_tuning_needs(detection, tmp_path):
     weights = f"model.init={detection[0] / 'run' / 'weights'}"
-    trained("micro_rlip", tmp_path / "rlip", weights, "data.prepare.num_train=320", best=False)
+    trained("micro_rlip", tmp_path / "rlip", weights, "data.prepare.num_train=640", best=False)
     data = "data.prepare.num_train=40", "data.prepare.num_test=60"
     without = trained("micro_zeroshot_nf", tmp_path / "none", weights, *data, best=False)
     pretrained = f"model.init={tmp_path / 'rlip' / 'run' / 'weights'}"
