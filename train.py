@@ -4,6 +4,7 @@ Every key of conf/ can be set on the command line; `python train.py --help` list
 """
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -130,9 +131,29 @@ def check_sweep(config: DictConfig) -> None:
         )
 
 
+def check_corpus(regime: str, overrides: Sequence[str]) -> None:
+    """Refuses `corpus=` for relational pre-training, which would not read it.
+
+    Args:
+        regime: the choice of this group.
+        overrides: of the command line.
+
+    Raises:
+        ConfigError: naming what chooses the corpus.
+    """
+    asked = [override for override in overrides if override.startswith("corpus=")]
+    if regime == "rlip" and asked:
+        name = asked[0].partition("=")[2]
+        raise utils.ConfigError(
+            f"{asked[0]}: names the pre-training that fine-tuning starts from; the images of a pre-training are "
+            f"chosen by its experiment, experiment=rlip_{name}, or by data={name}"
+        )
+
+
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
 def main(config: DictConfig) -> float | None:
     """The entry point."""
+    check_corpus(HydraConfig.get().runtime.choices.regime, HydraConfig.get().overrides.task)
     # the jobs of a sweep share a name: one that the queue starts again continues in its own folder
     own = HydraConfig.get().mode == RunMode.MULTIRUN
     if own:

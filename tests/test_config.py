@@ -255,3 +255,10 @@ def test_the_log_of_an_earlier_start_is_kept(tmp_path):
         "metrics_1.csv": "1",
         "metrics_2.csv": "2",
     }
+
+
+def test_pre_training_refuses_the_corpus_of_fine_tuning():
+    train.check_corpus("full", ["corpus=vg"])
+    train.check_corpus("rlip", ["experiment=rlip_vg", "detection_corpus=coco"])
+    with pytest.raises(utils.ConfigError, match=r"corpus=vg_coco: .*experiment=rlip_vg_coco, or by data=vg_coco"):
+        train.check_corpus("rlip", ["experiment=rlip_vg", "corpus=vg_coco"])
