@@ -76,6 +76,9 @@ class Run:
             raise utils.ConfigError(f"workers={config.workers}: expected at least 1")
         if not 0 <= config.max_failures <= 1:
             raise utils.ConfigError(f"max_failures={config.max_failures}: expected a share of the images, 0 to 1")
+        threshold = config.report.threshold
+        if isinstance(threshold, str) or not 0 <= threshold <= 1:
+            raise utils.ConfigError(f"report.threshold={threshold}: expected a score, 0 to 1")
 
     def __call__(self) -> None:
         """Runs all stages in their order."""

@@ -5,6 +5,7 @@ Nothing here knows the networks or the data.
 
 import difflib
 import inspect
+import logging
 import math
 import os
 import sys
@@ -28,6 +29,8 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from rich import print as rich_print
 from rich.syntax import Syntax
 from rich.tree import Tree
+
+logger = logging.getLogger(__name__)
 
 HYDRA_KEYS = {"_target_", "_partial_", "_recursive_", "_convert_", "_args_"}
 
@@ -290,11 +293,14 @@ def resolve_weights(init: str | None, *, logs: str | Path, needed: bool = True) 
     """`init` itself, or the folder that `run:NAME` means; None if there is none and it is not needed.
 
     Raises:
+        ConfigError: `run:` without a name.
         FileNotFoundError: no run of that name has finished.
     """
     if init is None or not init.startswith(NEWEST_RUN):
         return init
     name = init.removeprefix(NEWEST_RUN)
+    if not name:
+        raise ConfigError(f"init={init}: no name of a run; expected {NEWEST_RUN}NAME, such as {NEWEST_RUN}micro_od")
     found = newest_weights(logs, name)
     if found is None and not needed:
         return None
@@ -303,6 +309,7 @@ def resolve_weights(init: str | None, *, logs: str | Path, needed: bool = True) 
             f"init={init}: no run in {Path(logs) / name} has written weights/model.safetensors; train them with "
             f"`python train.py experiment={name}`, or give another folder as init"
         )
+    logger.info("init=%s: %s", init, found)
     return str(found)
 
 

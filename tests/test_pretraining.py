@@ -177,6 +177,8 @@ def test_the_newest_run_that_wrote_such_weights_is_named(tmp_path):
 def test_a_run_that_wrote_no_weights_is_named_with_what_would():
     for init in (None, "weights/a", "owner/name"):
         assert utils.resolve_weights(init, logs="logs") == init
+    with pytest.raises(utils.ConfigError, match=r"init=run:: no name of a run"):
+        utils.resolve_weights("run:", logs="logs")
     with pytest.raises(FileNotFoundError, match=r"init=run:rlip_vg: no run in logs/rlip_vg .*experiment=rlip_vg"):
         utils.resolve_weights("run:rlip_vg", logs="logs")
 

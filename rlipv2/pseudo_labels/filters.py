@@ -100,6 +100,8 @@ class MergeRules:
             raise ValueError(
                 f"merge: dedupe={self.dedupe}, order={self.order}: expected first|all|off and confidence|official"
             )
+        if not isinstance(self.min_confidence, int | float) or not 0 <= self.min_confidence <= 1:
+            raise ValueError(f"merge: min_confidence={self.min_confidence}: expected a score, 0 to 1")
         if self.topk_per_pair is not None and self.topk_per_pair < 1:
             raise ValueError(f"merge: topk_per_pair={self.topk_per_pair}: expected at least 1, or null")
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock
 
 from rlipv2.datasets.files import read_json, sha256
 from rlipv2.ops.files import remove_leftovers, write_atomically
@@ -76,15 +77,16 @@ def merge(
     failed = [sorted(failed_images(plan, unit)) for unit in units]
     made_from = digest([plan.chain("tag"), _plain_rules(rules), contents, failed])
     path.parent.mkdir(parents=True, exist_ok=True)
-    remove_leftovers(path.parent)
-    if not _is_current(path, note, made_from):
-        counts: Counter[str] = Counter()
-        write_annotations(path, merged_records(plan, images, rules, units, counts=counts))
-        told = {"made_from": made_from, "sha256": sha256(path), "counts": dict(counts), "units": len(units)}
-        write_atomically(note, json.dumps(told, indent=1) + "\n")
+    with FileLock(plan.out / ".merge.lock"):  # nobody replaces the file while another process reads it for the store
+        remove_leftovers(path.parent)
+        if not _is_current(path, note, made_from):
+            counts: Counter[str] = Counter()
+            write_annotations(path, merged_records(plan, images, rules, units, counts=counts))
+            told = {"made_from": made_from, "sha256": sha256(path), "counts": dict(counts), "units": len(units)}
+            write_atomically(note, json.dumps(told, indent=1) + "\n")
+        if index:
+            _write_store(images, path, image_paths)
     logger.info("merge: %s: %s", path, ", ".join(f"{n:,} {what}" for what, n in read_counts(plan, file).items()))
-    if index:
-        _write_store(images, path, image_paths)
     return path
 
 

@@ -84,7 +84,10 @@ def test_merging_sorts_by_confidence_unless_told_otherwise():
     assert MergeRules.official()(RECORD) == RECORD
 
 
-@pytest.mark.parametrize("options", [{"dedupe": "yes"}, {"order": "random"}, {"topk_per_pair": 0}])
+@pytest.mark.parametrize(
+    "options",
+    [{"dedupe": "yes"}, {"order": "random"}, {"topk_per_pair": 0}, {"min_confidence": 5}, {"min_confidence": "abc"}],
+)
 def test_unknown_rules_are_refused(options):
     with pytest.raises(ValueError, match="merge: "):
         MergeRules(**options)
