@@ -19,7 +19,7 @@ from rlipv2.losses.dense import DenseLoss
 from rlipv2.losses.functional import background_cross_entropy, cardinality_error, class_error
 from rlipv2.losses.pairs import PairBoxes, PseudoScores, RelationLabels
 from rlipv2.losses.targets import Assignment, Matches, PackedTargets
-from rlipv2.structures import DenseOutput, RelationOutput, RelationTarget
+from rlipv2.structures import DenseOutput, DetectionTarget, RelationOutput, RelationTarget
 
 _PAIR_WEIGHTS = {
     "loss_object_class": 1.0,
@@ -116,9 +116,7 @@ class RelationCriterion(nn.Module):
         Raises:
             ValueError: the criterion was built without `dense`.
         """
-        if self.dense is None:
-            raise ValueError("this criterion has no dense loss; build it with dense=DenseLoss()")
-        return by_layer(self.dense(outputs, targets), "dense_")
+        return named_dense_losses(self.dense, outputs, targets)
 
     def _pair_losses(
         self, output: RelationOutput, packed: PackedTargets, num_pairs: Tensor | float
@@ -165,12 +163,31 @@ class RelationCriterion(nn.Module):
         copies = 0
         if self.denoising is not None and output.denoising is not None:
             copies = self.denoising.copies(output.denoising, packed.sizes)
-        counts = [float(len(packed)), float(copies * len(packed))]
-        if not (dist.is_available() and dist.is_initialized()):
-            return [max(count, 1.0) for count in counts]
-        total = torch.tensor(counts, device=output.object_logits.device)
-        dist.all_reduce(total)
-        return list((total / dist.get_world_size()).clamp(min=1))
+        return means_over_processes([len(packed), copies * len(packed)], output.object_logits.device)
+
+
+def means_over_processes(counts: Sequence[float], device: torch.device) -> list[Tensor | float]:
+    """The mean of each count over the processes, at least 1."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return [max(float(count), 1.0) for count in counts]
+    total = torch.tensor([float(count) for count in counts], device=device)
+    dist.all_reduce(total)
+    return list((total / dist.get_world_size()).clamp(min=1))
+
+
+def named_dense_losses(
+    loss: DenseLoss | None,
+    outputs: Sequence[DenseOutput],
+    targets: Sequence[RelationTarget] | Sequence[DetectionTarget] | PackedTargets,
+) -> dict[str, Float[Tensor, ""]]:
+    """Losses of dense heads under the names that all criteria give them.
+
+    Raises:
+        ValueError: there is no such loss.
+    """
+    if loss is None:
+        raise ValueError("this criterion has no dense loss; build it with dense=DenseLoss()")
+    return by_layer(loss(outputs, targets), "dense_")
 
 
 def weighted_sum(

@@ -7,12 +7,11 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 import torch
-import torch.distributed as dist
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rlipv2.losses.criterion import DENSE_WEIGHTS, by_layer
+from rlipv2.losses.criterion import DENSE_WEIGHTS, by_layer, means_over_processes, named_dense_losses
 from rlipv2.losses.dense import DenseLoss
 from rlipv2.losses.functional import box_giou, box_l1
 from rlipv2.losses.matcher import assign
@@ -127,7 +126,7 @@ class DetectionCriterion(nn.Module):
                 self._layer(output.logits[layer], output.boxes[layer], matches, targets)
                 for layer, matches in enumerate(self.matcher(output, targets))
             ]
-            count = _mean_count(sum(map(len, targets)), output.logits.device)
+            (count,) = means_over_processes([sum(map(len, targets))], output.logits.device)
         losses = by_layer({name: torch.stack([layer[name] for layer in layers]) / count for name in layers[0]})
         return losses | self.dense_losses(dense, targets) if self.dense is not None and dense else losses
 
@@ -139,9 +138,7 @@ class DetectionCriterion(nn.Module):
         Raises:
             ValueError: the criterion was built without `dense`.
         """
-        if self.dense is None:
-            raise ValueError("this criterion has no dense loss; build it with dense=DenseLoss()")
-        return by_layer(self.dense(outputs, targets), "dense_")
+        return named_dense_losses(self.dense, outputs, targets)
 
     def _layer(
         self,
@@ -183,12 +180,3 @@ def _check(output: DetectionOutput, targets: Sequence[DetectionTarget]) -> None:
                 f"image {number} of the batch: its target counts in {len(target.annotated)} classes, the predictions "
                 f"in {classes}; targets must count in the label space of the batch"
             )
-
-
-def _mean_count(count: int, device: torch.device) -> Tensor | int:
-    """Boxes per process, at least 1."""
-    if not (dist.is_available() and dist.is_initialized()):
-        return max(count, 1)
-    total = torch.tensor(float(count), device=device)
-    dist.all_reduce(total)
-    return (total / dist.get_world_size()).clamp(min=1)
