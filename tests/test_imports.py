@@ -19,13 +19,14 @@ ALLOWED = {
     "vocabularies": {"structures", "ops"},
     "transforms": {"structures", "ops"},
     "datasets": {"vocabularies", "structures", "ops"},
-    "pseudo_labels": {"datasets", "models", "vocabularies", "structures", "ops"},
+    "pages": {"ops"},
+    "pseudo_labels": {"datasets", "models", "pages", "vocabularies", "structures", "ops"},
     "datamodules": {"datasets", "transforms", "structures", "ops", "vocabularies", "pseudo_labels"},
     "tasks": {"models", "losses", "metrics", "structures", "checkpoints", "pseudo_labels"},
     "checkpoints": {"models", "ops", "transforms", "structures"},
     "microworld": {"vocabularies", "structures", "ops"},
     "visualize": {"structures"},
-    "callbacks": {"visualize", "structures", "ops", "pseudo_labels"},
+    "callbacks": {"visualize", "structures", "ops", "pseudo_labels", "pages", "metrics"},
     "utils": set(),
 }
 # Inside functions only: `from_pretrained` and `save_pretrained` belong to the detector, reading folders does not.

@@ -4,86 +4,28 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from jaxtyping import Int
-
 from rlipv2.datasets.errors import AnnotationError
 from rlipv2.datasets.json_stream import Watch, iterate_members
-from rlipv2.datasets.store import Source, StoreWriter, open_store, reading, store_at, store_folder
-from rlipv2.datasets.store.sources import outdated_sources
+from rlipv2.pseudo_labels.by_image import RecordsByImage
 
 MEMBERS_OF_COCO = {"annotations", "images", "info", "licenses", "type", "categories"}
-CHUNK = 50_000
-"""Captions that are in memory at once while the index is built or counted."""
 
 
-class CaptionFile:
-    """The captions in a file, by image; in memory are only those that are asked for.
+class CaptionFile(RecordsByImage):
+    """The captions in a file, by image.
 
     Args:
         path: JSON, either `{"<image id>": [caption, ...], ...}` as the official captioner writes it, or captions of
             COCO, `{"annotations": [{"image_id": ..., "caption": ...}, ...], ...}`.
-        index: folder for the index of the file, which is built on first use and when the file changed; by default
-            `.rlipv2-index` beside the file.
-
-    Attributes:
-        sha256: checksum of the file.
-
-    Raises:
-        DatasetNotFoundError: no such file.
-        AnnotationError: the file, or a record of it, cannot be used; names the record.
-        PermissionError: the index has to be built but cannot be written.
+        index: see `RecordsByImage`.
     """
 
     def __init__(self, path: str | Path, *, index: str | Path | None = None) -> None:
-        self.path = Path(path).expanduser()
-        folder = store_folder(self.path.parent, self.path, index=index, kind="captions", options={})
-        files = {"captions": self.path}
-        store = store_at(folder, outdated=lambda store: outdated_sources(store, files), build=self._build)
-        self.sha256: str = store.content["sources"]["captions"]["sha256"]
-        self._place = (store.folder, store.digest)
+        super().__init__(path, _captions, kind="captions", index=index)
 
     def captions_of(self, image_ids: Sequence[int]) -> list[list[str]]:
         """The captions of each image in file order; none for an image that the file does not list."""
-        table = open_store(self._place[0], digest=self._place[1]).tables["captions"]
-        starts = np.searchsorted(table["image_ids"], image_ids, side="left").tolist()
-        stops = np.searchsorted(table["image_ids"], image_ids, side="right").tolist()
-        return [
-            list(table["captions"].take(np.array(table["rows"][start:stop])))
-            for start, stop in zip(starts, stops, strict=True)
-        ]
-
-    def count_unknown(self, image_ids: Int[np.ndarray, " n"]) -> int:
-        """How many images the file has captions of that are not among these."""
-        known = np.sort(image_ids)
-        listed = open_store(self._place[0], digest=self._place[1]).tables["captions"]["image_ids"]
-        count, last = 0, None
-        for start in range(0, len(listed), CHUNK):  # sorted
-            ids = np.unique(listed[start : start + CHUNK])
-            ids = ids[ids != last]
-            places = np.minimum(np.searchsorted(known, ids), len(known) - 1)
-            count += int((known[places] != ids).sum()) if len(known) else len(ids)
-            last = ids[-1] if len(ids) else last
-        return count
-
-    def _build(self, writer: StoreWriter) -> dict[str, Any]:
-        source, columns = Source.of(self.path), writer.columns()
-        columns.append(image_ids=np.zeros(0, np.int64), captions=[])
-        ids: list[int] = []
-        texts: list[str] = []
-        with reading(self.path) as progress:
-            for image, caption in _captions(self.path, progress.watch):
-                ids.append(image)
-                texts.append(caption)
-                if len(ids) == CHUNK:
-                    columns.append(image_ids=np.array(ids, np.int64), captions=texts)
-                    ids, texts = [], []
-        columns.append(image_ids=np.array(ids, np.int64), captions=texts)
-        arrays = columns.arrays()
-        rows = np.argsort(arrays["image_ids"], kind="stable")
-        table = {"image_ids": arrays["image_ids"][rows], "rows": rows, "captions": arrays["captions"]}
-        writer.write_all({"captions": table})
-        return {"kind": "captions", "sources": {"captions": source.finished(self.path, progress.sha256).to_meta()}}
+        return self.records_of(image_ids)
 
 
 def _captions(path: Path, watch: Watch) -> Iterator[tuple[int, str]]:

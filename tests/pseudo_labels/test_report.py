@@ -15,12 +15,13 @@ import numpy as np
 import pytest
 
 from rlipv2.microworld import write_coco
+from rlipv2.pages.charts import heat_map, svg
+from rlipv2.pages.pictures import thumbnail
 from rlipv2.pseudo_labels.batches import ImageFailure
 from rlipv2.pseudo_labels.records import Tags
 from rlipv2.pseudo_labels.report import ReportImage, write_report
 from rlipv2.pseudo_labels.report.examples import Extremes, Reservoir
-from rlipv2.pseudo_labels.report.figures import heat_map, svg, top_relations
-from rlipv2.pseudo_labels.report.pictures import thumbnail
+from rlipv2.pseudo_labels.report.figures import top_relations
 from rlipv2.pseudo_labels.report.statistics import Statistics, funnel, levels
 from tests.pseudo_labels.report_images import CLASS_NAMES, matcher, report_images
 

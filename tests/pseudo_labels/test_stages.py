@@ -64,7 +64,7 @@ def test_captions_of_both_formats_are_found_by_image(tmp_path, content):
 def test_captions_of_images_that_are_not_labelled_are_counted(tmp_path, monkeypatch):
     content = {"3": ["a", "b", "c"], "9": ["d", "e"], "1": [], "4": ["f", "g", "h"], "12": ["i"]}
     for chunk in (1, 2, 3, 100):  # captions of an image may lie in two
-        monkeypatch.setattr("rlipv2.pseudo_labels.caption_files.CHUNK", chunk)
+        monkeypatch.setattr("rlipv2.pseudo_labels.by_image.CHUNK", chunk)
         captions = CaptionFile(write(tmp_path / "captions.json", content), index=tmp_path / str(chunk))
         counts = [captions.count_unknown(np.array(ids, np.int64)) for ids in ([12, 4], [3, 4, 9, 12], [1, 20], [])]
         assert counts == [2, 0, 4, 4]

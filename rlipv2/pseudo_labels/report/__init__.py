@@ -8,11 +8,13 @@ from typing import Any
 from markupsafe import Markup
 
 from rlipv2.ops.files import write_atomically
+from rlipv2.pages.charts import heat_map
+from rlipv2.pages.template import as_script, render
 from rlipv2.pseudo_labels.batches import ImageFailure
 from rlipv2.pseudo_labels.matching import Matcher
 from rlipv2.pseudo_labels.report import figures
 from rlipv2.pseudo_labels.report.examples import Extremes, Reservoir
-from rlipv2.pseudo_labels.report.page import Cards, as_script, render
+from rlipv2.pseudo_labels.report.page import Cards
 from rlipv2.pseudo_labels.report.scores import Methods
 from rlipv2.pseudo_labels.report.statistics import PERSON, ReportImage, Statistics, levels
 from rlipv2.pseudo_labels.report.tables import count_failures, image_table, write_curves, write_tables
@@ -102,6 +104,8 @@ def write_report(
     }
     unpictured = {name: [{**card, "picture": None} for card in group] for name, group in groups.items()}
     page = render(
+        __name__,
+        "page.html",
         {
             "title": title,
             "numbers": _numbers(statistics, sum(row.count for row in failed)),
@@ -120,7 +124,7 @@ def write_report(
             "failures": failed,
             "settings": settings or {},
             "data": as_script(unpictured),
-        }
+        },
     )
     write_atomically(folder / "index.html", page)
     return folder / "index.html"
@@ -148,13 +152,13 @@ def _charts(statistics: Statistics, class_names: Sequence[str]) -> dict[str, str
         "long_tail": figures.long_tail(statistics, LONG_TAILS),
         "funnel": figures.funnel_chart(statistics),
         "top": figures.top_relations(statistics.kept_by_relation),
-        "relation_objects": figures.heat_map(
+        "relation_objects": heat_map(
             "relation-object",
             {(text, class_names[row]): count for (text, row), count in statistics.relation_objects.items()},
             ("relation", "class of the object"),
             (25, 20),
         ),
-        "subject_objects": figures.heat_map(
+        "subject_objects": heat_map(
             "subject-object",
             {(class_names[a], class_names[b]): count for (a, b), count in statistics.subject_objects.items()},
             ("class of the subject", "class of the object"),

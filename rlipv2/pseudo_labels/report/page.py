@@ -1,19 +1,14 @@
-"""The page of a report: what it shows of single images, and the template that holds everything."""
+"""What the page of a report shows of single images."""
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
-
+from rlipv2.pages.pictures import thumbnail
 from rlipv2.pseudo_labels.matching import Matcher
 from rlipv2.pseudo_labels.records import SceneGraph
-from rlipv2.pseudo_labels.report.pictures import thumbnail
 from rlipv2.pseudo_labels.report.statistics import ReportImage
 from rlipv2.pseudo_labels.truth import Truth
 
-NONE = "\u2013"  # a dash
 MOST_RELATIONS = 120
 """Relations of an image that its card knows, best first."""
 
@@ -75,25 +70,3 @@ class Cards:
             "words": [ends[0].lemma_head, relation.relation, ends[1].lemma_head],
             "classes": [", ".join(self.class_names[label] for label in some) for some in classes],
         }
-
-
-def as_script(content: Any) -> Markup:
-    """JSON that cannot end the script element it stands in."""
-    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return Markup(text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))
-
-
-def render(values: Mapping[str, Any]) -> str:
-    """The page, with everything that it needs inside."""
-    environment = Environment(
-        loader=PackageLoader("rlipv2.pseudo_labels.report", "page"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["count"] = lambda value: f"{value:,}"
-    environment.filters["share"] = lambda value: NONE if value != value else f"{100 * value:.1f} %"
-    environment.filters["figure"] = lambda value: NONE if value is None else f"{value:.3f}"
-    environment.filters["short"] = lambda value: NONE if value is None else f"{value:.2f}"
-    return environment.get_template("page.html").render(values) + "\n"

@@ -9,21 +9,13 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from rlipv2.ops.files import opened_atomically, write_atomically
+from rlipv2.ops.files import opened_atomically
+from rlipv2.pages.tables import write_table
 from rlipv2.pseudo_labels.batches import ImageFailure
 from rlipv2.pseudo_labels.report.statistics import THRESHOLDS, ImageCounts, Level, ReportImage, Statistics, funnel
 from rlipv2.pseudo_labels.truth import STEPS, Curve
 
 EXAMPLES = 4
-
-
-def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Writes a CSV file."""
-    content = io.StringIO()
-    writer = csv.writer(content, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    write_atomically(path, content.getvalue())
 
 
 class ImageTable:
