@@ -19,7 +19,7 @@ export UV_DEFAULT_INDEX ?= $(PIP_INDEX_URL)
 endif
 export UV_HTTP_TIMEOUT ?= 300
 
-.PHONY: help env quickstart test test-slow lint format
+.PHONY: help env quickstart demo docs test test-slow lint format
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | awk -F '\t' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -42,6 +42,15 @@ quickstart: $(STAMP) ## generate a micro-world, train on it, evaluate, draw: log
 	@echo "metrics:           logs/quickstart/metrics.json"
 	@echo "drawn predictions: logs/quickstart/predictions.png"
 	@echo "weight folder:     logs/quickstart/weights"
+
+WEIGHTS ?= logs/quickstart/weights
+
+demo: $(STAMP) ## a web page on this machine that finds relations in your pictures; WEIGHTS=FOLDER
+	@test -s $(WEIGHTS)/model.safetensors || { echo "$(WEIGHTS): no weights; run make quickstart first, or give WEIGHTS=FOLDER" >&2; exit 1; }
+	$(BIN)/python -m rlipv2 demo --weights $(WEIGHTS) $(ARGS)
+
+docs: $(STAMP) ## the documentation as a site: build/site/index.html
+	$(BIN)/mkdocs build --strict
 
 test: $(STAMP) ## the tests of the default run
 	$(BIN)/python -m pytest -n 2 $(ARGS)

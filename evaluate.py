@@ -42,6 +42,7 @@ def require_result(config: DictConfig, overrides: Sequence[str]) -> None:
 def main(config: DictConfig) -> float | None:
     """The entry point."""
     require_result(config, HydraConfig.get().overrides.task)
+    train.describe_run(config, HydraConfig.get())
     return train.run(config)
 
 

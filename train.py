@@ -4,7 +4,8 @@ Every key of conf/ can be set on the command line; `python train.py --help` list
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ def build(config: DictConfig, checkpoint: str | None) -> tuple[pl.Trainer, pl.Li
     pl.seed_everything(config.seed, workers=True)
     # a checkpoint holds all weights: of the folder that the run began with only the tokenizer is read, if it is there
     config.model.init = utils.resolve_weights(config.model.init, logs=config.paths.logs, needed=checkpoint is None)
-    ids = utils.logger_ids(checkpoint)
+    ids = utils.logger_ids(checkpoint) if config.train else {}  # an evaluation is a run of its own
     if "wandb" in (config.logger or {}) and "wandb" in ids:
         config.logger.wandb.id = ids["wandb"]
     if checkpoint or config.model.init:
@@ -81,6 +82,48 @@ def build(config: DictConfig, checkpoint: str | None) -> tuple[pl.Trainer, pl.Li
     return trainer, task, datamodule
 
 
+@contextmanager
+def finished_loggers(trainer: pl.Trainer) -> Iterator[None]:
+    """Ends the W&B run with the block, as failed if that raises: each job of a sweep is a run of its own."""
+    loggers = [logger for logger in trainer.loggers if isinstance(logger, pl.loggers.WandbLogger)]
+    try:
+        yield
+    except BaseException:
+        for logger in loggers:
+            logger.experiment.finish(exit_code=1)
+        raise
+    for logger in loggers:
+        logger.experiment.finish()
+
+
+def describe_run(config: DictConfig, hydra_config: Any) -> None:
+    """Tells W&B what a run is, where the configuration leaves it open: group, kind of job, tags, notes.
+
+    The jobs of a sweep are a group named after its folder, and numbered. Tags are the choices of groups.
+
+    Args:
+        config: as composed; changed in place.
+        hydra_config: Hydra's own part of it.
+    """
+    wandb = (config.logger or {}).get("wandb")
+    if wandb is None:
+        return
+    choices = [
+        hydra_config.runtime.choices.get(group) for group in ("experiment", "model", "backbone", "data", "regime")
+    ]
+    told = {
+        "job_type": "train" if config.train else "evaluate",
+        "tags": list(dict.fromkeys(str(choice)[:64] for choice in choices if choice)),
+        "notes": " ".join(hydra_config.overrides.task) or None,
+    }
+    if hydra_config.mode == RunMode.MULTIRUN:
+        told["group"] = f"{config.name}-{Path(hydra_config.sweep.dir).name}"
+        wandb.name = f"{wandb.name}-{hydra_config.job.num}"
+    for key, value in told.items():
+        if wandb.get(key) is None:
+            wandb[key] = value
+
+
 def run(config: DictConfig, *, runs: str | None = None) -> float | None:
     """Trains (`train`), tests (`test`), and gives the value a sweep asked for (`optimized_metric`).
 
@@ -94,18 +137,16 @@ def run(config: DictConfig, *, runs: str | None = None) -> float | None:
     checkpoint = utils.checkpoint_to_resume(config.resume, config.ckpt_path, runs or config.paths.runs)
     trainer, task, datamodule = build(config, checkpoint)
     results: dict[str, Any] = {}
-    if config.train:
-        rank_zero_info(f"resuming from {checkpoint}" if checkpoint else f"a new run in {config.paths.output}")
-        trainer.fit(task, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
-        results.update(trainer.callback_metrics)
-    if config.test:
-        # after training: the weights of the last epoch, which published results use too
-        tested = None if config.train else checkpoint
-        trainer.test(task, datamodule=datamodule, ckpt_path=tested, weights_only=True)
-        results.update(trainer.callback_metrics)
-    for logger in trainer.loggers:
-        if isinstance(logger, pl.loggers.WandbLogger):
-            logger.experiment.finish()  # a sweep starts a run per job
+    with finished_loggers(trainer):
+        if config.train:
+            rank_zero_info(f"resuming from {checkpoint}" if checkpoint else f"a new run in {config.paths.output}")
+            trainer.fit(task, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
+            results.update(trainer.callback_metrics)
+        if config.test:
+            # after training: the weights of the last epoch, which published results use too
+            tested = None if config.train else checkpoint
+            trainer.test(task, datamodule=datamodule, ckpt_path=tested, weights_only=True)
+            results.update(trainer.callback_metrics)
     if config.optimized_metric is None:
         return None
     if config.optimized_metric not in results:
@@ -154,6 +195,7 @@ def check_corpus(regime: str, overrides: Sequence[str]) -> None:
 def main(config: DictConfig) -> float | None:
     """The entry point."""
     check_corpus(HydraConfig.get().runtime.choices.regime, HydraConfig.get().overrides.task)
+    describe_run(config, HydraConfig.get())
     # the jobs of a sweep share a name: one that the queue starts again continues in its own folder
     own = HydraConfig.get().mode == RunMode.MULTIRUN
     if own:

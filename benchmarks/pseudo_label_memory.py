@@ -3,8 +3,9 @@
     python benchmarks/pseudo_label_memory.py --images 1000 20000
 
 Writes boxes in COCO's format and captions of that many images, and runs the stages of `pseudo_label.py` that need no
-network (captions of a file, parse, candidates, merge) through the command, each in a process of its own. The tagger's
-place takes random scores of every candidate, written unit by unit. Peak is `ru_maxrss`, which counts every page.
+network (captions of a file, parse, candidates, merge, validate, report with a truth) through the command, each in a
+process of its own. The tagger's place takes random scores of every candidate, written unit by unit. Peak is
+`ru_maxrss`, which counts every page.
 """
 
 import argparse
@@ -19,22 +20,24 @@ from typing import Any
 import numpy as np
 from hydra import compose, initialize_config_dir
 
-import pseudo_label
+from rlipv2.labelling import Run
 from rlipv2.pseudo_labels.plan import join_plan, read_plan
 from rlipv2.pseudo_labels.records import Tags
 from rlipv2.pseudo_labels.units import UnitResult
 
 CLASSES = ("person", "horse", "dog", "kite", "chair", "bottle")
 RELATIONS = ("riding", "next to", "on", "holding", "behind", "walking with")
-STAGES = ("caption", "parse", "candidates", "merge")
+STAGES = ("caption", "parse", "candidates", "merge", "validate", "report")
 
 
 def write_inputs(root: Path, images: int, boxes: int, captions: int) -> None:
-    """Boxes and captions of generated images; there are no pictures, which only networks would read."""
+    """Boxes, captions and truth of generated images; there are no pictures, which only networks would read."""
     random = np.random.default_rng(0)
     (root / "pictures").mkdir(parents=True)
     records, annotations = [], []
-    with (root / "captions.json").open("w") as file:
+    texts = json.dumps({relation: [relation] for relation in RELATIONS})
+    with (root / "captions.json").open("w") as file, (root / "truth.json").open("w") as truth:
+        truth.write(f'{{"texts": {texts}, "images": [')
         for image in range(1, images + 1):
             records.append({"id": image, "file_name": f"{image}.jpg", "height": 480, "width": 640})
             for x, y, category in random.integers((400, 300, len(CLASSES)), size=(boxes, 3)).tolist():
@@ -42,7 +45,11 @@ def write_inputs(root: Path, images: int, boxes: int, captions: int) -> None:
             words = random.integers((len(CLASSES), len(RELATIONS), len(CLASSES)), size=(captions, 3)).tolist()
             said = [f"a {CLASSES[s]} {RELATIONS[r]} a {CLASSES[o]}" for s, r, o in words]
             file.write(f"{',' if image > 1 else '{'}{json.dumps(str(image))}: {json.dumps(said)}")
+            true = [[0, 1, RELATIONS[image % len(RELATIONS)]]]
+            row = {"image_id": image, "names": [""] * boxes, "relations": true, "implied": []}
+            truth.write(f"{',' if image > 1 else ''}{json.dumps(row)}")
         file.write("}")
+        truth.write("]}")
     categories = [{"id": number, "name": name} for number, name in enumerate(CLASSES)]
     content = {"images": records, "annotations": annotations, "categories": categories}
     (root / "boxes.json").write_text(json.dumps(content))
@@ -55,13 +62,14 @@ def run(root: Path, stage: str, unit_size: int) -> None:
         f"source.images={root / 'pictures'}",
         f"captions={root / 'captions.json'}",
         f"out={root / 'out'}",
+        f"report.truth={root / 'truth.json'}",
         f"unit_size={unit_size}",
         f"stages=[{stage}]",
         *("pseudo_label=custom", "parser=rules", "trainer=cpu", "paths.output=unused"),
     ]
-    with initialize_config_dir(pseudo_label.CONFIG_PATH, version_base="1.3"):
+    with initialize_config_dir(str(Path(__file__).resolve().parents[1] / "conf"), version_base="1.3"):
         config = compose("pseudo_label", overrides=overrides)
-    pseudo_label.Run(config)()
+    Run(config)()
 
 
 def write_scores(root: Path) -> None:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from rlipv2.losses import PairMatcher as PairMatcher
     from rlipv2.losses import RelationCriterion as RelationCriterion
     from rlipv2.models import RelationDetector as RelationDetector
+    from rlipv2.predict.predictor import RelationPredictor as RelationPredictor
     from rlipv2.structures import LabelSpace as LabelSpace
     from rlipv2.structures import PairPredictions as PairPredictions
     from rlipv2.structures import Triplets as Triplets
@@ -21,6 +22,7 @@ _SOURCES = {
     "PairPredictions": ("rlipv2.structures", "PairPredictions"),
     "RelationCriterion": ("rlipv2.losses", "RelationCriterion"),
     "RelationDetector": ("rlipv2.models", "RelationDetector"),
+    "RelationPredictor": ("rlipv2.predict.predictor", "RelationPredictor"),
     "Triplets": ("rlipv2.structures", "Triplets"),
     "load_vocabulary": ("rlipv2.vocabularies", "load"),
 }
@@ -30,6 +32,7 @@ __all__ = [
     "PairPredictions",
     "RelationCriterion",
     "RelationDetector",
+    "RelationPredictor",
     "Triplets",
     "load_vocabulary",
 ]

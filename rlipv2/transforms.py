@@ -12,11 +12,12 @@ from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Generator, Tensor
 from torchvision.transforms.v2 import functional as F
 
 from rlipv2.ops.padding import interleaved, woven
+from rlipv2.ops.sizes import resized_size
 from rlipv2.structures import Annotation, Sample
 
 SHORT_SIDES = (480, 512, 544, 576, 608, 640, 672, 704, 736, 768, 800)
@@ -31,22 +32,10 @@ class Transform(Protocol):
         ...
 
 
-def resized_size(height: int, width: int, short_side: int, max_size: int | None = None) -> tuple[int, int]:
-    """The (height, width) after scaling the short side to `short_side`, by the official arithmetic.
-
-    The long side is truncated, not rounded, and `max_size` is applied to the short side: it may be
-    missed by a pixel. torchvision's own `max_size` gives other sizes.
-
-    >>> resized_size(480, 640, 800, 1333)
-    (800, 1066)
-    """
-    short, long = min(height, width), max(height, width)
-    if max_size is not None and long / short * short_side > max_size:
-        short_side = round(max_size * short / long)
-    if short == short_side:
-        return height, width
-    scaled = int(short_side * long / short)
-    return (scaled, short_side) if width < height else (short_side, scaled)
+def resize_image(image: UInt8[Tensor, "3 h w"], size: tuple[int, int]) -> UInt8[Tensor, "3 _ _"]:
+    """The image scaled to (height, width), antialiased bilinear; channels of a pixel side by side in memory."""
+    # torchvision resizes interleaved pixels three times as fast, to the same values; a cut-out it takes for planes
+    return F.resize(interleaved(image), list(size), antialias=True)
 
 
 def _with_boxes(annotation: Annotation, boxes_xyxy: Tensor) -> Annotation:
@@ -166,8 +155,7 @@ class Resize:
         short_side = self.short_sides[_integer(0, last, generator) if last else 0]
         height, width = sample.image.shape[-2:]
         new_height, new_width = resized_size(height, width, short_side, self.max_size)
-        # torchvision resizes interleaved pixels three times as fast, to the same values; a cut-out it takes for planes
-        image = F.resize(interleaved(sample.image), [new_height, new_width], antialias=True)
+        image = resize_image(sample.image, (new_height, new_width))
         if not self.scale_boxes:
             return dataclasses.replace(sample, image=image)
         scale = torch.tensor([new_width / width, new_height / height] * 2, dtype=torch.float32)

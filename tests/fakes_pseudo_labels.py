@@ -10,9 +10,10 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-import pseudo_label
 from rlipv2 import utils
 from rlipv2.checkpoints.folder import build_network
+from rlipv2.labelling import Run, quieten
+from rlipv2.labelling.processes import FIRST
 from tests.fakes import write_image, write_json
 
 ROOT = Path(__file__).parents[1]
@@ -86,10 +87,10 @@ def labelled(root: Path, name: str, *overrides: str) -> None:
         *("tagger.store_threshold=0.0", "tagger.short_side=64", "tagger.max_size=96", "report.num_examples=2"),
     ]
     config = composed("pseudo_label=custom", *options, *overrides)
-    os.environ.pop(pseudo_label.FIRST, None)
-    pseudo_label.quieten()
+    os.environ.pop(FIRST, None)
+    quieten()
     utils.check_config(config)
-    pseudo_label.Run(config)()
+    Run(config)()
 
 
 def merged_file(out: Path) -> Path:
@@ -107,3 +108,10 @@ class MeanCaptioner(torch.nn.Module):
         """Two captions of each image."""
         random = np.random.default_rng(seed)
         return [[f"colour {np.asarray(image).mean():.2f}", f"number {random.integers(1 << 40)}"] for image in images]
+
+
+class NoCaptioner(MeanCaptioner):
+    """One whose weights are not there."""
+
+    def __init__(self, **options: Any) -> None:
+        raise OSError("no weights")

@@ -1,17 +1,26 @@
 """What the documents name exists: files, links, experiments, options."""
 
+import argparse
 import ast
+import json
 import re
+import shlex
+from importlib import import_module
 from pathlib import Path
 
 import hydra
 import pytest
+import yaml
 
 from rlipv2.utils import check_config
 from tests.test_imports import ALLOWED, ENTRY_POINTS, LATE
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("benchmarks/*.md")])
+PLACES = ("*.md", "docs/*.md", "benchmarks/*.md", "data/*.md")
+DATASETS = [
+    ROOT / "data" / name for name in re.findall(r"\]\((\S+/README\.md)\)", (ROOT / "data/README.md").read_text())
+]
+DOCUMENTS = sorted([*(path for place in PLACES for path in ROOT.glob(place)), *DATASETS])
 
 
 def file_tree() -> dict[str, str]:
@@ -43,13 +52,13 @@ def test_everything_in_the_tree_exists() -> None:
         assert [path for path in paths if not (ROOT / path).exists()] == []
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_links_between_documents_lead_somewhere(document: Path) -> None:
     targets = re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text())
     assert [target for target in targets if not (document.parent / target).exists()] == []
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_links_to_sections_lead_somewhere(document: Path) -> None:
     for target, section in re.findall(r"\]\((?!https?:)([^)#]*)#([^)]+)\)", document.read_text()):
         text = (document.parent / target if target else document).read_text()
@@ -58,7 +67,7 @@ def test_links_to_sections_lead_somewhere(document: Path) -> None:
         assert section in names, f"{target}#{section}: expected one of {sorted(names)}"
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_experiments_in_documents_exist(document: Path) -> None:
     named = set(re.findall(r"experiment=([a-z]\w*)", document.read_text()))
     assert named <= {path.stem for path in (ROOT / "conf/experiment").glob("*.yaml")}
@@ -70,7 +79,7 @@ def test_every_experiment_is_in_the_readme() -> None:
     assert {name for name in names if name not in text} == set()
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_names_imported_in_examples_exist(document: Path) -> None:
     for example in re.findall(r"```python\n(.*?)```", document.read_text(), flags=re.DOTALL):
         for node in ast.walk(ast.parse(example)):
@@ -150,7 +159,7 @@ def commands_of(document: Path) -> list[tuple[str, list[str]]]:
     return sorted({(name, " ".join(rest.replace("\\\n", " ").split())) for name, rest in found})
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_commands_of_documents_compose(document: Path) -> None:
     with hydra.initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         for name, command in commands_of(document):
@@ -160,3 +169,87 @@ def test_commands_of_documents_compose(document: Path) -> None:
             overrides = [word for word in overrides if "..." not in word and not word.startswith(("sweep=", "hydra"))]
             if "..." not in command:  # else the experiment, which other keys belong to, is left to the reader
                 check_config(hydra.compose(name, overrides))
+
+
+class _ConfigLoader(yaml.SafeLoader):
+    """Reads mkdocs.yml without building what its tags name."""
+
+
+_ConfigLoader.add_multi_constructor("tag:yaml.org,2002:python/", lambda loader, suffix, node: suffix)
+
+
+def navigation(entry: object) -> list[str]:
+    """The pages of a part of the navigation, in order."""
+    if isinstance(entry, str):
+        return [entry]
+    return [page for part in (entry.values() if isinstance(entry, dict) else entry) for page in navigation(part)]
+
+
+def site_pages() -> list[str]:
+    """The navigation of the site."""
+    return navigation(_ConfigLoader((ROOT / "mkdocs.yml").read_text()).get_single_data()["nav"])
+
+
+def test_every_page_is_in_the_navigation_once() -> None:
+    pages = site_pages()
+    assert len(pages) == len(set(pages))
+    assert {path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")} <= set(pages)
+    assert {path.relative_to(ROOT).as_posix() for path in DATASETS} <= set(pages)
+
+
+def test_every_entry_of_the_navigation_exists() -> None:
+    def exists(page: str) -> bool:
+        places = [ROOT / "docs" / page, ROOT / page, (ROOT / page).with_suffix(".ipynb")]
+        return any(place.is_file() for place in places)
+
+    assert [page for page in site_pages() if not exists(page)] == []
+
+
+class _Parsed(Exception):
+    """The arguments of a command are understood."""
+
+
+def module_commands(document: Path) -> list[tuple[str, list[str]]]:
+    """Module and arguments of every `python -m rlipv2...`; not names of commands, nor what "..." cuts short."""
+    text = document.read_text().replace("\\\n", " ")
+    found = re.findall(r"python -m (rlipv2(?:\.\w+)*) ([^`\n#]+)", text)
+    commands = [(module, shlex.split(rest)) for module, rest in found if not re.search(r"\.\.\.|[\[|]", rest)]
+    return [command for command in commands if not all(re.fullmatch("[a-z0-9_-]+", word) for word in command[1])]
+
+
+def parse_only(parser: argparse.ArgumentParser, *args: object, **kwargs: object) -> None:
+    """Parses, and ends the command instead of running it."""
+    _, unknown = parser.parse_known_args(*args, **kwargs)  # type: ignore[call-overload]
+    if unknown:
+        parser.error(f"unknown arguments {unknown}")
+    raise _Parsed
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_commands_of_documents_are_understood(document: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parse_only)
+    for module, words in module_commands(document):
+        monkeypatch.setattr("sys.argv", ["prog", *words])
+        with pytest.raises((_Parsed, SystemExit)) as end:
+            import_module(f"{module}.__main__").main()
+        understood = end.type is _Parsed or end.value.code == 0  # 0: --help
+        assert understood, f"python -m {module} {' '.join(words)}: not understood"
+
+
+def test_commands_of_documents_are_found() -> None:
+    commands = [command for document in DOCUMENTS for command in module_commands(document)]
+    assert len(commands) > 40
+    assert ("rlipv2", "predict") in {(module, words[0]) for module, words in commands}
+
+
+def test_a_command_with_an_option_that_does_not_exist_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parse_only)
+    with pytest.raises(SystemExit) as error:
+        import_module("rlipv2.__main__").main(["predict", "a.jpg", "--weights", "w", "--out", "o", "--objekts", "a"])
+    assert error.value.code == 2
+
+
+def test_yaml_and_json_of_documents_can_be_read() -> None:
+    for document in DOCUMENTS:
+        for language, block in re.findall(r"```(yaml|json)\n(.*?)```", document.read_text(), flags=re.DOTALL):
+            (yaml.safe_load if language == "yaml" else json.loads)(block)

@@ -20,13 +20,16 @@ ALLOWED = {
     "transforms": {"structures", "ops"},
     "datasets": {"vocabularies", "structures", "ops"},
     "pages": {"ops"},
-    "pseudo_labels": {"datasets", "models", "pages", "vocabularies", "structures", "ops"},
+    "pseudo_labels": {"datasets", "models", "pages", "visualize", "vocabularies", "structures", "ops"},
     "datamodules": {"datasets", "transforms", "structures", "ops", "vocabularies", "pseudo_labels"},
     "tasks": {"models", "losses", "metrics", "structures", "checkpoints", "pseudo_labels"},
     "checkpoints": {"models", "ops", "transforms", "structures"},
+    "predict": {"checkpoints", "models", "transforms", "vocabularies", "visualize", "pages", "structures", "ops"},
+    "export": {"predict", "layers", "models", "structures", "ops"},
     "microworld": {"vocabularies", "structures", "ops"},
-    "visualize": {"structures"},
-    "callbacks": {"visualize", "structures", "ops", "pseudo_labels", "pages", "metrics"},
+    "visualize": {"structures", "ops"},
+    "dashboard": {"ops"},
+    "callbacks": {"dashboard", "visualize", "structures", "ops", "pseudo_labels", "pages", "metrics"},
     "utils": set(),
 }
 # Inside functions only: `from_pretrained` and `save_pretrained` belong to the detector, reading folders does not.
@@ -34,7 +37,7 @@ LATE = {
     "rlipv2/models/pretrained.py": {"rlipv2.checkpoints"},
 }
 # Entry points may import anything: `__main__.py` and `cli.py` files, rlipv2/__init__.py and these parts.
-ENTRY_POINTS = {"parity"}
+ENTRY_POINTS = {"parity", "labelling", "demo"}
 FRAMEWORKS = {
     "pytorch_lightning": {"tasks", "datamodules", "callbacks", "utils"},
     "hydra": {"utils", "checkpoints"},

@@ -40,7 +40,7 @@ class LoggerIds(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Adds `logger_ids`; loggers without a version of their own are left out."""
-        versions = [logger.version for logger in trainer.loggers if type(logger).__name__ == "WandbLogger"]
+        versions = [logger.version for logger in trainer.loggers if isinstance(logger, pl.loggers.WandbLogger)]
         checkpoint["logger_ids"] = {"wandb": str(versions[0])} if versions and versions[0] else {}
 
 

@@ -2,9 +2,9 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import BasePredictionWriter
@@ -22,8 +22,21 @@ class _Open:
     counts: Counter[str] = field(default_factory=Counter)
 
 
-Write = Callable[[int, dict[int, Any], list[ImageFailure], Counter[str], float], None]
-"""Gets the number of a unit, the results by image id, the failures, what was counted, and the seconds it took."""
+class Write(Protocol):
+    """Writes a unit."""
+
+    def __call__(
+        self,
+        unit: int,
+        results: dict[int, Any],
+        failures: list[ImageFailure],
+        counts: Counter[str],
+        *,
+        made_from: str | None,
+        seconds: float,
+    ) -> None:
+        """Gets the results by image id, and the checksum of what the unit was made from."""
+        ...
 
 
 class UnitWriter(BasePredictionWriter):
@@ -65,4 +78,5 @@ class UnitWriter(BasePredictionWriter):
         unit.counts.update(pl_module.take_counts())  # type: ignore[operator]
         if batch.last:
             del self._open[batch.unit]
-            self.write(batch.unit, unit.results, unit.failures, unit.counts, time.monotonic() - unit.started)
+            seconds = time.monotonic() - unit.started
+            self.write(batch.unit, unit.results, unit.failures, unit.counts, made_from=batch.made_from, seconds=seconds)

@@ -12,23 +12,20 @@ from pathlib import Path
 
 from rlipv2.checkpoints.official import convert_file
 from rlipv2.structures import LabelSpace
-from rlipv2.vocabularies import HICOVocabulary, load
+from rlipv2.vocabularies import named_label_space
 
 
 def label_space_of(name: str | None) -> LabelSpace | None:
     """The label space of a vocabulary name or of a JSON file with `objects` and `relations`.
 
     Raises:
-        FileNotFoundError: neither a vocabulary nor a file.
-        ValueError: a file of another content.
+        FileNotFoundError: no such file.
+        ValueError: no such vocabulary, or a file of another content.
     """
     if name is None:
         return None
     if Path(name).suffix != ".json":
-        vocabulary = load(name)
-        if not isinstance(vocabulary, HICOVocabulary):
-            raise ValueError(f"{name}: a vocabulary without relations; give one with both, or a JSON file")
-        return vocabulary.label_space
+        return named_label_space(name)
     try:
         content = json.loads(Path(name).read_text())
         return LabelSpace(objects=content["objects"], relations=content["relations"])
@@ -53,8 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     convert.add_argument(
         "--label-space",
         metavar="NAME|FILE.json",
-        help="words to store with the weights: a vocabulary (hico) or a JSON file with objects and relations; "
-        "any others can be asked for at run time",
+        help="words to store with the weights: a vocabulary (hico, vcoco, open_images) or a JSON file with objects and "
+        "relations; any others can be asked for at run time",
     )
     args = parser.parse_args(argv)
     try:

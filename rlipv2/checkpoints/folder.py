@@ -1,5 +1,6 @@
 """A weight folder: `model.safetensors`, `config.yaml` (the constructor tree), `label_space.json`, `tokenizer/`.
 
+`inference.json` tells how images are prepared and pairs scored, where somebody said so.
 One with initial weights of some parts only has `partial.json` in place of the constructor tree.
 """
 
@@ -13,10 +14,12 @@ from typing import Any
 import hydra
 import yaml
 from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HFValidationError
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from rlipv2.checkpoints.settings import SETTINGS, read_settings, write_settings
 from rlipv2.models.detector import RelationDetector
 from rlipv2.models.object_detector import ObjectDetector
 from rlipv2.ops.files import write_atomically
@@ -76,6 +79,10 @@ def save_weights(detector: Network, folder: str | Path) -> None:
     write_atomically(folder / CONFIG, yaml.safe_dump(without_downloads(detector.config), sort_keys=False))
     if detector.label_space is not None:
         write_atomically(folder / LABEL_SPACE, json.dumps(detector.label_space.to_dict(), indent=1))
+    if detector.inference is not None:
+        write_settings(folder, detector.inference)
+    else:  # those of other weights
+        (folder / SETTINGS).unlink(missing_ok=True)
     if isinstance(detector, RelationDetector) and detector.text_encoder.tokenizer_is_loaded:
         detector.text_encoder.tokenizer.save_pretrained(folder / TOKENIZER)
     _save_tensors(detector.state_dict(), folder)
@@ -173,6 +180,7 @@ def load_network(folder: str | Path, **changes: Any) -> Network:
         )
     if (folder / LABEL_SPACE).exists():
         detector.label_space = _read_label_space(folder / LABEL_SPACE)
+    detector.inference = read_settings(folder)
     return detector.eval()
 
 
@@ -196,7 +204,7 @@ def download_weights(name: str, **options: Any) -> Path:
     """The folder `name` itself, or the local copy of a Hugging Face Hub repository of that name.
 
     Raises:
-        FileNotFoundError: `name` is a path that does not exist.
+        FileNotFoundError: `name` is neither a folder nor a repository that can be read.
     """
     path = Path(name)
     if path.is_dir():
@@ -206,9 +214,14 @@ def download_weights(name: str, **options: Any) -> Path:
             f"{name}: no such weight folder. Convert an official checkpoint with "
             "`python -m rlipv2.checkpoints convert FILE.pth OUT_DIR`, or give a Hub repository `owner/name`"
         )
-    return Path(
-        snapshot_download(name, allow_patterns=[WEIGHTS, CONFIG, LABEL_SPACE, PARTIAL, f"{TOKENIZER}/*"], **options)
-    )
+    wanted = [WEIGHTS, CONFIG, LABEL_SPACE, SETTINGS, PARTIAL, f"{TOKENIZER}/*"]
+    try:
+        return Path(snapshot_download(name, allow_patterns=wanted, **options))
+    except (OSError, HFValidationError) as error:  # all errors of a connection are among the former
+        raise FileNotFoundError(
+            f"{name}: no such folder, and no repository of this name could be read from the Hugging Face Hub "
+            f"({str(error).strip().splitlines()[0]})"
+        ) from error
 
 
 def without_downloads(config: Any) -> Any:

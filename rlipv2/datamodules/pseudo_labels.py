@@ -1,6 +1,7 @@
 """Images of pseudo-labelling for `Trainer.predict`: whole work units, divided over the processes beforehand."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pytorch_lightning as pl
@@ -14,16 +15,33 @@ from rlipv2.datasets.images import read_image
 from rlipv2.ops.boxes import xyxy_to_cxcywh
 from rlipv2.pseudo_labels.batches import CaptionBatch, ImageFailure, TaggingBatch, UnitBatch
 from rlipv2.pseudo_labels.candidates import kept_boxes
+from rlipv2.pseudo_labels.crops import Crops, pair_crops
 from rlipv2.pseudo_labels.plan import Plan
 from rlipv2.pseudo_labels.records import Group, LabelledImage
 from rlipv2.pseudo_labels.source import LabelledImages
 from rlipv2.pseudo_labels.tagging import TaggingInput
-from rlipv2.pseudo_labels.units import unit_seed
+from rlipv2.pseudo_labels.units import failures_of, unit_seed
 from rlipv2.pseudo_labels.workers import rows_before
 from rlipv2.structures import Annotation, LabelSpace, Sample
 
 Loaded = tuple[LabelledImage, Any]
+MISSING, UNUSABLE = "missing image", "unusable image"
 NO_LABELS = torch.zeros(0, 3, dtype=torch.int64)
+
+
+@dataclass(frozen=True)
+class Needed:
+    """What has to be done for a unit.
+
+    Attributes:
+        images: that have to be loaded, each with what `UnitDataModule.load` needs.
+        failures: of images that need not be loaded, and could not.
+        made_from: checksum of the unit of the stage before that tells these; None where nothing was read.
+    """
+
+    images: list[Loaded]
+    failures: Sequence[ImageFailure] = ()
+    made_from: str | None = None
 
 
 class UnitDataModule(pl.LightningDataModule):
@@ -66,8 +84,8 @@ class UnitDataModule(pl.LightningDataModule):
         """Chooses the units, now that the number of processes is known."""
         self.units = list(self.choose(self.trainer.global_rank, self.trainer.world_size))  # type: ignore[union-attr]
 
-    def needed(self, images: list[LabelledImage], unit: int) -> list[Loaded]:
-        """The images of a unit that have to be loaded, in the order of the batches, each with what `load` needs."""
+    def needed(self, images: list[LabelledImage], unit: int) -> Needed:
+        """Which images of a unit have to be loaded, in the order of the batches, each with what `load` needs."""
         raise NotImplementedError
 
     def load(self, image: LabelledImage, extra: Any) -> Any:
@@ -86,20 +104,20 @@ class UnitDataModule(pl.LightningDataModule):
     def unit_batches(self, unit: int) -> Iterator[UnitBatch]:
         """The batches of a unit, at least one."""
         needed = self.needed(self.images.read(self.plan.images_of(unit)), unit)
-        starts = range(0, max(len(needed), 1), self.batch_size)
+        starts = range(0, max(len(needed.images), 1), self.batch_size)
         for number, start in enumerate(starts):
-            ids, loaded, failures = [], [], []
-            for image, extra in needed[start : start + self.batch_size]:
+            ids, loaded, failures = [], [], [] if start else list(needed.failures)
+            for image, extra in needed.images[start : start + self.batch_size]:
                 try:
                     loaded.append(self.load(image, extra))
                     ids.append(image.image_id)
                 except (DatasetNotFoundError, ImageFileError, OSError) as error:
-                    kind = "missing image" if isinstance(error, DatasetNotFoundError) else "unusable image"
+                    kind = MISSING if isinstance(error, DatasetNotFoundError) else UNUSABLE
                     failures.append(ImageFailure(image.image_id, kind, str(error)))
             seed = unit_seed(self.seed, self.stage, unit, number)
             last = start == starts[-1]
             place = {"unit": unit, "image_ids": ids, "failures": failures, "last": last, "seed": seed}
-            yield self.batch(loaded, place)
+            yield self.batch(loaded, {**place, "made_from": needed.made_from})
 
     def predict_dataloader(self) -> DataLoader[UnitBatch]:
         """All batches of all units of this process."""
@@ -125,21 +143,51 @@ class _Units(IterableDataset[UnitBatch]):
 
 
 class CaptioningDataModule(UnitDataModule):
-    """All images of the units, RGB, as stored."""
+    """All images of the units, RGB, as stored.
+
+    Args:
+        plan: of the run.
+        images: of the run.
+        units: see `UnitDataModule`.
+        crops: None for whole images; "union" or "official_union" for a part for each pair of boxes, see `pair_crops`.
+        options: further arguments of `UnitDataModule`.
+
+    Raises:
+        ValueError: `crops` is none of these.
+    """
 
     stage = "caption"
 
-    def needed(self, images: list[LabelledImage], unit: int) -> list[Loaded]:
-        """All of them in order."""
-        return [(image, None) for image in images]
+    def __init__(
+        self,
+        plan: Plan,
+        images: LabelledImages,
+        units: Callable[[int, int], Iterable[int]],
+        *,
+        crops: Crops | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(plan, images, units, **options)
+        if crops not in (None, "union", "official_union"):
+            raise ValueError(f"captioning.crops={crops!r}: expected union, official_union or null")
+        self.crops = crops
 
-    def load(self, image: LabelledImage, extra: None) -> Image.Image:
-        """The image; boxes refer to the stored pixels, so that an EXIF rotation is ignored."""
-        return Image.fromarray(read_image(self.images.path(image)).permute(1, 2, 0).numpy())
+    def needed(self, images: list[LabelledImage], unit: int) -> Needed:
+        """All of them in order."""
+        return Needed([(image, None) for image in images])
+
+    def load(self, image: LabelledImage, extra: None) -> list[Image.Image]:
+        """The image or its parts; boxes refer to the stored pixels, so that an EXIF rotation is ignored."""
+        picture = Image.fromarray(read_image(self.images.path(image)).permute(1, 2, 0).numpy())
+        if self.crops is None:
+            return [picture]
+        return [picture.crop(box) for box in pair_crops(image, quirk=self.crops == "official_union")] or [picture]
 
     def batch(self, loaded: list[Any], place: dict[str, Any]) -> CaptionBatch:
         """A `CaptionBatch`."""
-        return CaptionBatch(**place, images=loaded)
+        pictures = [picture for some in loaded for picture in some]
+        parts = [] if self.crops is None else [len(some) for some in loaded]
+        return CaptionBatch(**place, images=pictures, parts=parts)
 
 
 class TaggingDataModule(UnitDataModule):
@@ -170,15 +218,30 @@ class TaggingDataModule(UnitDataModule):
         self.short_side, self.max_size = short_side, max_size
         self.transform = transforms.eval_transform(short_side=short_side, max_size=max_size)
 
-    def needed(self, images: list[LabelledImage], unit: int) -> list[Loaded]:
-        """Those with a pair, each with its groups."""
-        rows = rows_before(self.plan, "tag", unit)
-        needed = []
+    def needed(self, images: list[LabelledImage], unit: int) -> Needed:
+        """Those with a pair, each with its groups; the files of the others have to be there, too."""
+        rows, made_from = rows_before(self.plan, "tag", unit)
+        told = {failure.image_id for failure in failures_of(self.plan.folder("caption"), unit)}
+        needed, failures = [], []
         for image in images:
             groups = [Group.from_json(group) for group in rows.get(image.image_id, {"groups": []})["groups"]]
             if any(len(group.pairs) for group in groups):
                 needed.append((image, groups))
-        return sorted(needed, key=lambda item: self._size(item[0]))
+            elif image.image_id not in told and (failure := self._without_file(image)) is not None:
+                failures.append(failure)
+        return Needed(sorted(needed, key=lambda item: self._size(item[0])), failures, made_from)
+
+    def _without_file(self, image: LabelledImage) -> ImageFailure | None:
+        """Why an image that need not be read could not be read; only what costs no reading."""
+        path = self.images.path(image)
+        try:
+            if path.stat().st_size:
+                return None
+        except FileNotFoundError as error:
+            return ImageFailure(image.image_id, MISSING, f"{path}: not found ({error.strerror}); no relation needs it")
+        except OSError as error:
+            return ImageFailure(image.image_id, UNUSABLE, f"{path}: {error}")
+        return ImageFailure(image.image_id, UNUSABLE, f"{path}: the file is empty; copy it again")
 
     def load(self, image: LabelledImage, extra: list[Group]) -> TaggingInput:
         """The image as the tagger was evaluated with, its kept boxes and its candidates."""

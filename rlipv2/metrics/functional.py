@@ -307,12 +307,19 @@ def best_assignment(
         overlaps: of each such match.
         count: number of detections.
     """
+    return found_pairs(rows, columns, overlaps, count) >= 0
+
+
+def found_pairs(
+    rows: Int[np.ndarray, " p"], columns: Int[np.ndarray, " p"], overlaps: Float[np.ndarray, " p"], count: int
+) -> Int[np.ndarray, " k"]:
+    """The labelled pair of each of `count` detections that is a true positive by `best_assignment`, else -1."""
     chosen_rows, chosen_columns = best_candidates(rows, columns, overlaps)
     # Rows ascend by score within an image, so the first row of every labelled pair is its best detection.
     _, winners = np.unique(chosen_columns, return_index=True)
-    positive = np.zeros(count, bool)
-    positive[chosen_rows[winners]] = True
-    return positive
+    found = np.full(count, -1)
+    found[chosen_rows[winners]] = chosen_columns[winners]
+    return found
 
 
 def best_candidates(

@@ -139,7 +139,8 @@ class LateFusion(nn.Module):
             queries: what was decoded, for their masks.
         """
         split, num_pairs = features.num_objects, relations.shape[2]
-        masked = features.padding_mask.expand(len(texts), -1) if bool(features.padding_mask.any()) else None
+        padding = features.padding_mask
+        masked = None if padding is None or not bool(padding.any()) else padding.expand(len(texts), -1)
         fused, object_texts = self.entity(
             torch.cat([entities.subjects[-1], entities.objects[-1]], dim=1),
             texts[:, :split],

@@ -5,7 +5,7 @@ from typing import Any, TypeVar, cast
 
 from huggingface_hub import ModelHubMixin
 
-from rlipv2.structures import LabelSpace
+from rlipv2.structures import InferenceSettings, LabelSpace
 
 T = TypeVar("T", bound="Pretrained")  # in place of Self, which beartype knows in decorated classes only
 
@@ -17,10 +17,12 @@ class Pretrained(ModelHubMixin, library_name="rlipv2"):
         config: the constructor tree as plain values, which `save_pretrained` writes; set by whoever
             builds the network from a configuration.
         label_space: the words it was trained for, saved along.
+        inference: how images are prepared and pairs scored, saved along; None where nobody said.
     """
 
     config: dict[str, Any] | None = None
     label_space: LabelSpace | None = None
+    inference: InferenceSettings | None = None
     # The mixin would write its own config.json; config.yaml of the weight folder is the only one.
     _hub_mixin_config = None
 

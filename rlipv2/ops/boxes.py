@@ -82,6 +82,11 @@ def pairwise_giou(a_xyxy: Float[Tensor, "*#b n 4"], b_xyxy: Float[Tensor, "*#b m
     return elementwise_giou(a_xyxy[..., :, None, :], b_xyxy[..., None, :, :])
 
 
+def pairwise_iou(a_xyxy: Float[Tensor, "*#b n 4"], b_xyxy: Float[Tensor, "*#b m 4"]) -> Float[Tensor, "*_ n m"]:
+    """Intersection over union of every a with every b, 0 to 1; 0 where both are without area."""
+    return _ratio(*_overlap(a_xyxy[..., :, None, :], b_xyxy[..., None, :, :]))
+
+
 def _overlap(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     """Areas of intersection and union."""
     size = (torch.minimum(a[..., 2:], b[..., 2:]) - torch.maximum(a[..., :2], b[..., :2])).clamp(min=0)

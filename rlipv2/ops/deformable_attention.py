@@ -108,12 +108,31 @@ def sample_with_gather(value: Tensor, shapes: Shapes, locations: Tensor, weights
     start = start.repeat_interleave(queries)[:, None] + torch.arange(heads, dtype=torch.int32, device=value.device)
     recording = torch.is_grad_enabled() and (value.requires_grad or locations.requires_grad or weights.requires_grad)
     outputs = []
-    step = len(flat_locations) if recording else _QUERIES_PER_CALL
+    # A compiled graph makes its own blocks, and would be made anew for every number of calls.
+    step = len(flat_locations) if recording or torch.compiler.is_compiling() else _QUERIES_PER_CALL
     for first in range(0, len(flat_locations), step):
         part = slice(first, first + step)
         index, weight = _corners(flat_locations[part], flat_weights[part], levels, start[part])
         outputs.append(F.embedding_bag(index, rows, mode="sum", per_sample_weights=weight))
     return torch.cat(outputs).view(batch, queries, heads * channels)
+
+
+@register_backend("take")
+def sample_with_take(value: Tensor, shapes: Shapes, locations: Tensor, weights: Tensor) -> Tensor:
+    """The same rows and weights as `gather`, in nothing but indexing, products and sums, one corner at a time.
+
+    For exported graphs: `embedding_bag` becomes a loop over queries there, and some versions of TensorRT get
+    `GridSample` wrong without saying so. Takes more memory than the other two.
+    """
+    batch, _, heads, channels = value.shape
+    queries = locations.shape[1]
+    rows, levels = _framed_rows(value, shapes)
+    start = torch.arange(batch, dtype=torch.int32, device=value.device) * (rows.shape[0] // batch)
+    start = start.repeat_interleave(queries)[:, None] + torch.arange(heads, dtype=torch.int32, device=value.device)
+    index, weight = _corners(locations.flatten(0, 1), weights.flatten(0, 1), levels, start)
+    corners = zip(index.long().chunk(4, dim=1), weight.chunk(4, dim=1), strict=True)
+    samples = torch.stack([(rows[index] * weight[..., None]).sum(1) for index, weight in corners]).sum(0)
+    return samples.view(batch, queries, heads * channels)
 
 
 class _Levels(NamedTuple):

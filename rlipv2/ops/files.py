@@ -21,7 +21,8 @@ def opened_atomically(path: Path) -> Iterator[BinaryIO]:
         OSError: the disk is full, the folder cannot be written, or `path` is a folder.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.{uuid.uuid4().hex}.part")
+    # file systems end names at 255 bytes: the temporary one may not be longer than they allow where its own is not
+    temporary = path.with_name(f".{path.name[:24]}.{socket.gethostname()}.{os.getpid()}.{uuid.uuid4().hex}.part")
     try:
         with temporary.open("xb") as file:
             yield file

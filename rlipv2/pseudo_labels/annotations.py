@@ -7,9 +7,6 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from rlipv2.datasets.errors import AnnotationError
-from rlipv2.datasets.json_stream import iterate_records
-from rlipv2.datasets.report import Level, Report
 from rlipv2.datasets.scene_graphs.index import index_scene_graphs
 from rlipv2.datasets.store import Store
 from rlipv2.ops.files import opened_atomically
@@ -19,8 +16,6 @@ from rlipv2.pseudo_labels.records import LabelledImage, Tags
 Record = dict[str, Any]
 FIRST_IDS = {"coco2017": 10_000_000, "o365": 20_000_000}
 OTHER_FIRST_ID = 30_000_000
-TOLERANCE = 0.01
-"""Pixels that a box may stand out of its image by rounding."""
 
 
 @dataclass
@@ -109,113 +104,3 @@ def write_store(root: Path, path: Path, *, image_paths: Path | None = None, inde
         PermissionError: the store cannot be written.
     """
     return index_scene_graphs(root, path, image_paths=image_paths, index=index)
-
-
-def validate(path: Path, *, sizes: Mapping[int, tuple[int, int]] | None = None, max_skip_rate: float = 0.0) -> Report:
-    """Everything wrong in a file of annotations: fields, ids, boxes, names, confidences, images missing or repeated.
-
-    Args:
-        path: the JSON list.
-        sizes: (height, width) of every image that should be in it; None leaves out what needs them.
-        max_skip_rate: share of these images that may be missing without an error, as those that could not be read.
-    """
-    report, seen, total = Report(), set[Any](), 0
-    faults = {kind: _Faults() for kind in KINDS}
-    try:
-        for number, record in enumerate(iterate_records(path)):
-            total += 1
-            where = f"record {number} (image {record.get('image_id') if isinstance(record, dict) else '?'})"
-            for kind, wrong in _faults(record, seen, sizes):
-                faults[kind].add(f"{where}: {wrong}")
-    except AnnotationError as error:
-        report.add(path.name, "file can be read", offenders=[str(error)], note="run the merge stage again")
-        return report
-    report.add(path.name, "file can be read")
-    for kind, found in faults.items():
-        report.add(path.name, KINDS[kind], offenders=found.first, count=found.count, note="see the first ones below")
-    if sizes is not None:
-        missing = [str(image) for image in sizes if image not in seen]
-        level: Level = "warning" if len(missing) <= max_skip_rate * len(sizes) else "error"
-        report.add(path.name, "every image has a record", offenders=missing, found=level, note="left out on errors?")
-    report.add(path.name, "file has records", count=int(not total), note="nothing was tagged")
-    return report
-
-
-KINDS = {
-    "fields": "fields are there and of their types",
-    "images": "image ids are unique and known",
-    "ids": "ids are unique, and ends of relations are objects of their record",
-    "boxes": "boxes have an area and lie inside the image",
-    "names": "names and predicates are not blank",
-    "confidences": "confidences are from 0 to 1",
-}
-
-
-class _Faults:
-    """How many there are of a kind, and the first of them."""
-
-    def __init__(self) -> None:
-        self.count, self.first = 0, list[str]()
-
-    def add(self, what: str) -> None:
-        self.count += 1
-        if len(self.first) < 20:
-            self.first.append(what)
-
-
-def _faults(record: Any, seen: set[Any], sizes: Mapping[int, tuple[int, int]] | None) -> Iterator[tuple[str, str]]:
-    try:
-        image = record["image_id"]
-        hash(image)  # of a list: TypeError
-        objects = [
-            (row["object_id"], row["x"], row["y"], row["w"], row["h"], row["names"]) for row in record["objects"]
-        ]
-        relations = [
-            (row["relationship_id"], row["predicate"], row["subject_id"], row["object_id"], row.get("confidence"))
-            for row in record["relationships"]
-        ]
-    except (KeyError, TypeError, AttributeError) as error:
-        yield (
-            "fields",
-            f"{type(error).__name__} {error}: expected image_id, objects and relationships with their fields",
-        )
-        return
-    if image in seen:
-        yield "images", "repeated"
-    seen.add(image)
-    size = None if sizes is None else sizes.get(image)
-    if sizes is not None and size is None:
-        yield "images", "not an image of the dataset"
-    yield from _object_faults(objects, size)
-    yield from _relation_faults(relations, {row[0] for row in objects})
-
-
-def _object_faults(objects: Sequence[tuple[Any, ...]], size: tuple[int, int] | None) -> Iterator[tuple[str, str]]:
-    if len({row[0] for row in objects}) < len(objects):
-        yield "ids", "an object_id occurs more than once"
-    for number, x, y, w, h, name in objects:
-        if not all(type(value) in (int, float) for value in (x, y, w, h)):
-            yield "fields", f"object {number}: x, y, w, h are not all numbers"
-        elif not (w > 0 and h > 0):
-            yield "boxes", f"object {number}: w={w}, h={h}: no area"
-        elif (
-            x < -TOLERANCE or y < -TOLERANCE or (size and (x + w > size[1] + TOLERANCE or y + h > size[0] + TOLERANCE))
-        ):
-            yield "boxes", f"object {number}: x={x}, y={y}, w={w}, h={h}: outside of the image, (height, width)={size}"
-        if not isinstance(name, str) or not name.strip():
-            yield "names", f"object {number}: names={name!r}"
-
-
-def _relation_faults(relations: Sequence[tuple[Any, ...]], objects: set[Any]) -> Iterator[tuple[str, str]]:
-    if len({row[0] for row in relations}) < len(relations):
-        yield "ids", "a relationship_id occurs more than once"
-    for number, predicate, subject, object_, confidence in relations:
-        if subject not in objects or object_ not in objects:
-            yield (
-                "ids",
-                f"relationship {number}: subject_id={subject}, object_id={object_}: not both objects of the record",
-            )
-        if not isinstance(predicate, str) or not predicate.strip():
-            yield "names", f"relationship {number}: predicate={predicate!r}"
-        if confidence is not None and (type(confidence) not in (int, float) or not 0 <= confidence <= 1):
-            yield "confidences", f"relationship {number}: confidence={confidence!r}"

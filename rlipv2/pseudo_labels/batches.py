@@ -36,6 +36,7 @@ class UnitBatch:
         failures: of those that could not.
         last: nothing of this unit follows.
         seed: for random choices about these images: of the run, stage, unit and place in the unit only.
+        made_from: checksum of the unit of the stage before that was read for this one.
     """
 
     unit: int
@@ -43,13 +44,20 @@ class UnitBatch:
     failures: list[ImageFailure] = field(default_factory=list)
     last: bool = False
     seed: int = 0
+    made_from: str | None = None
 
 
 @dataclass(frozen=True)
 class CaptionBatch(UnitBatch):
-    """Images to be described, RGB, as stored."""
+    """Pictures to be described, RGB, as stored: of each image one, or several parts.
+
+    Attributes:
+        images: pictures of all images, those of the first image first.
+        parts: how many of them each image has; empty where each is a whole image.
+    """
 
     images: list[Image.Image] = field(default_factory=list)
+    parts: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

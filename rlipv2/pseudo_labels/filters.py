@@ -1,14 +1,12 @@
-"""What is left of scored relations: duplicates, the best of a pair, thresholds, unlikely ones; merging of files."""
+"""What is left of scored relations: duplicates, the best of a pair, thresholds, unlikely ones."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from rlipv2.datasets.json_stream import iterate_records
 from rlipv2.datasets.scene_graphs import NameCounts
 
 Record = dict[str, Any]
@@ -128,23 +126,6 @@ class MergeRules:
                 counts[f"{what} dropped"] += left - len(some)
                 left = len(some)
         return record | {"relationships": _by_confidence(relations) if self.order == "confidence" else relations}
-
-
-def merge_segments(paths: Sequence[Path], *, dataset: str | None = None) -> Iterator[Record]:
-    """The records of several files one after the other, one at a time in memory; duplicates of images stay.
-
-    Official: `merge_segments_from_verb_tagger`.
-
-    Args:
-        paths: JSON lists.
-        dataset: takes the place of every record's `dataset`.
-
-    Raises:
-        AnnotationError: a file cannot be read; names it.
-    """
-    for path in paths:
-        for record in iterate_records(path):
-            yield record if dataset is None else record | {"dataset": dataset}
 
 
 def count_names(records: Iterable[Record]) -> NameCounts:

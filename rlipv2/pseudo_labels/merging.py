@@ -21,7 +21,7 @@ from rlipv2.pseudo_labels.plan import Plan, digest
 from rlipv2.pseudo_labels.records import LabelledImage, SceneGraph, Tags
 from rlipv2.pseudo_labels.report import ReportImage
 from rlipv2.pseudo_labels.source import LabelledImages
-from rlipv2.pseudo_labels.units import FOLDERS, StageFolder, UnitError
+from rlipv2.pseudo_labels.units import FOLDERS, UnitError, failures_of
 
 FOLDER = "annotations"
 SHOWN = 10
@@ -152,14 +152,6 @@ def tagged_images(plan: Plan, images: LabelledImages, unit: int) -> Iterator[tup
 def failed_images(plan: Plan, unit: int) -> set[int]:
     """The images of a unit that a network could not get."""
     return {failure.image_id for stage in ("caption", "tag") for failure in failures_of(plan.folder(stage), unit)}
-
-
-def failures_of(folder: StageFolder, unit: int) -> list[ImageFailure]:
-    """The failures of a unit; none where its record is gone."""
-    try:
-        return folder.failures(unit)
-    except UnitError:
-        return []
 
 
 def report_images(plan: Plan, images: LabelledImages, rules: MergeRules, units: list[int]) -> Iterator[ReportImage]:

@@ -6,7 +6,7 @@ stages before it, so that nothing is ever mixed that was made with different set
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -119,7 +119,8 @@ def join_plan(
             plan = Plan(out, data, wanted)
         else:
             old = read_plan(out)
-            _refuse_other_images(old, data)
+            if old.stages:  # else nothing was made, see `forget`
+                _refuse_other_images(old, data)
             _compare(old, wanted, on_change)
             plan = Plan(
                 out,
@@ -128,9 +129,36 @@ def join_plan(
             )
             if plan == old:
                 return plan
-        body = {"format": FORMAT, "data": plan.data, "stages": plan.stages}
-        write_atomically(out / PLAN, json.dumps(body, indent=1) + "\n")
+        _write(plan)
         return plan
+
+
+def forget(plan: Plan, stages: Iterable[str]) -> None:
+    """Takes settings out of `plan.json` that bind nobody: of stages of a failed try that made no unit.
+
+    So a first try that failed may be repeated with other settings; if no stage made anything also with other images.
+
+    Args:
+        plan: of the try.
+        stages: those of the try.
+    """
+    names = list(FOLDERS)
+    with FileLock(plan.out / ".plan.lock"):
+        there = read_plan(plan.out)
+        made = [name for name, folder in FOLDERS.items() if any((plan.out / folder).glob("unit_*.done.json"))]
+        begun = names[: names.index(made[-1]) + 1] if made else []
+        left = {
+            name: settings
+            for name, settings in there.stages.items()
+            if name in begun or name not in stages or settings != plan.stages.get(name)
+        }
+        if left != there.stages:
+            _write(Plan(there.out, there.data, left))
+
+
+def _write(plan: Plan) -> None:
+    body = {"format": FORMAT, "data": plan.data, "stages": plan.stages}
+    write_atomically(plan.out / PLAN, json.dumps(body, indent=1) + "\n")
 
 
 def plain(values: Mapping[str, Any]) -> dict[str, Any]:

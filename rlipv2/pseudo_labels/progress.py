@@ -21,6 +21,11 @@ class TooManyFailures(ValueError):
     """More images failed than is allowed; the message tells how many of each kind."""
 
 
+def allowed_failures(images: int, max_failures: float) -> float:
+    """Images that may fail: a share of all, and some in any case."""
+    return max(ALLOWED, max_failures * images)
+
+
 class Progress:
     """Counts what a worker did in a stage and shows it.
 
@@ -34,7 +39,7 @@ class Progress:
 
     def __init__(self, stage: str, *, units: int, images: int, max_failures: float = 0.01, quiet: bool = False) -> None:
         self.stage, self.units, self.quiet = stage, units, quiet
-        self._allowed = max(ALLOWED, max_failures * images)
+        self._allowed = allowed_failures(images, max_failures)
         self._started = self._shown = time.monotonic()
         self.found = self.made = self.images = 0
         self.failures: Counter[str] = Counter()

@@ -166,10 +166,32 @@ class FindCandidates:
         for image in images:
             graphs = [SceneGraph.from_dict(graph) for graph in before.get(image.image_id, {"graphs": []})["graphs"]]
             groups = image_candidates(graphs, image, self.matcher, mode=self.mode, counts=counts, **self.options)
-            counts["images without usable boxes"] += not len(kept_boxes(image)[1])
+            counts.update(box_counts(image))
             counts["images without candidates"] += not any(len(group.pairs) for group in groups)
             rows.append({"image_id": image.image_id, "groups": [group.to_json() for group in groups]})
         return UnitResult(rows, (), counts)
+
+
+def box_counts(image: LabelledImage) -> dict[str, int]:
+    """How many boxes of an image no pair is made of, and why."""
+    sizes, kept = image.boxes_xywh[:, 2:], len(kept_boxes(image)[1])
+    negative, crowd = int((sizes < 0).any(axis=1).sum()), int(image.crowd.sum())
+    without = len(sizes) - kept - int((image.crowd & (sizes >= 0).all(axis=1)).sum()) - negative
+    return {
+        "boxes": len(sizes),
+        "boxes of a negative size": negative,
+        "boxes without area in the image": without,
+        "boxes of crowds": crowd,
+        "images without usable boxes": int(not kept),
+    }
+
+
+class LeftOut:
+    """Makes empty units of a stage that nothing depends on, as a later one comes from a file."""
+
+    def __call__(self, images: list[LabelledImage], before: Mapping[int, Any]) -> UnitResult:
+        """No rows."""
+        return UnitResult(())
 
 
 def make_matcher(names: Sequence[str], *, matcher: str, paraphrases: str | Path = "auto", **options: Any) -> Matcher:
@@ -190,11 +212,6 @@ def make_matcher(names: Sequence[str], *, matcher: str, paraphrases: str | Path 
     return kinds[matcher](class_words(names, paraphrases), **options)
 
 
-def captions_stage(captions: CaptionLookup) -> CaptionsOfFile:
-    """`CaptionsOfFile`; a function, to be called in the process that looks them up."""
-    return CaptionsOfFile(captions)
-
-
 def candidates_stage(names: Sequence[str], matcher: Mapping[str, Any], options: Mapping[str, Any]) -> FindCandidates:
-    """`FindCandidates` with a matcher of these arguments of `make_matcher`; likewise."""
+    """`FindCandidates` with a matcher of these arguments of `make_matcher`, made in the process that uses it."""
     return FindCandidates(make_matcher(names, **matcher), **options)

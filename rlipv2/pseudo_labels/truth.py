@@ -15,7 +15,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from rlipv2.datasets.errors import AnnotationError
-from rlipv2.datasets.json_stream import iterate_members
+from rlipv2.datasets.json_stream import Watch, iterate_members
+from rlipv2.pseudo_labels.by_image import RecordsByImage
 from rlipv2.pseudo_labels.records import Tags
 
 STEPS = 1000
@@ -55,41 +56,32 @@ class TrueRelations:
 
 
 class Truth:
-    """The relations of all images, in flat arrays: 16 bytes each.
+    """The relations of all images, read from an index when they are asked for.
 
     Args:
-        path: of the file, for errors.
-        texts: of every relation, the texts that name it.
-        images: id, number of boxes, rows, and rows of what is implied, of each image.
+        path: `{"texts": {relation: [text, ...]}, "images": [record, ...]}`; `texts` comes first. A record has
+            `image_id`, `names` (one per kept box), `relations` and `implied`, each a list of [subject, object,
+            relation]. The micro-world writes it as `truth/scene_graphs.json`.
+        index: folder for the index of the file, by default `.rlipv2-index` beside it.
+
+    Raises:
+        DatasetNotFoundError: no such file.
+        AnnotationError: not such a file; names the record.
     """
 
-    def __init__(
-        self, path: Path, texts: Mapping[str, list[str]], images: Iterator[tuple[int, int, list[Any], list[Any]]]
-    ) -> None:
+    def __init__(self, path: Path, *, index: Path | None = None) -> None:
         self.path = path
+        texts = _texts(path, iterate_members(path))
         self.names = tuple(texts)
         self.texts: dict[str, frozenset[int]] = {}
         for row, some in enumerate(texts.values()):
             for text in some:
                 self.texts[text] = self.texts.get(text, frozenset()) | {row}
-        self._positions: dict[int, int] = {}
-        boxes: list[int] = []
-        ends, rows = [(0, 0)], bytearray()
-        for image_id, num_boxes, relations, implied in images:
-            self._positions[image_id] = len(boxes)
-            boxes.append(num_boxes)
-            rows += np.array([*relations, *implied], np.int32).reshape(-1, 3).tobytes()
-            stop = len(rows) // (3 * 4)
-            ends.append((stop - len(implied), stop))
-        self._ends = np.array(ends, np.int64)
-        self._rows = np.frombuffer(bytes(rows), np.int32).reshape(-1, 3)
-        self._boxes = np.array(boxes, np.int32)
+        self._images = RecordsByImage(path, _records, kind="truth", index=index)
+        self._last: tuple[int, TrueRelations] | None = None
 
     def __contains__(self, image_id: int) -> bool:
-        return image_id in self._positions
-
-    def __len__(self) -> int:
-        return len(self._boxes)
+        return bool(self._images.one(image_id))
 
     def relations_of(self, image_id: int) -> TrueRelations:
         """What is true in an image.
@@ -97,44 +89,41 @@ class Truth:
         Raises:
             KeyError: the file does not list it.
         """
-        k = self._positions[image_id]
-        (_, start), (middle, stop) = self._ends[k], self._ends[k + 1]
-        return TrueRelations(self, int(self._boxes[k]), self._rows[start:middle], self._rows[middle:stop])
+        if self._last is None or self._last[0] != image_id:
+            found = self._images.one(image_id)
+            if not found:
+                raise KeyError(image_id)
+            num_boxes, *rows = found[-1]
+            relations, implied = (np.array(some, np.int64).reshape(-1, 3) for some in rows)
+            self._last = image_id, TrueRelations(self, num_boxes, relations, implied)
+        return self._last[1]
 
     def relations_named(self, text: str) -> frozenset[int]:
         """The relations that a text may name; capitals do not matter."""
         return self.texts.get(text.lower().strip(), frozenset())
 
 
-def read_truth(path: Path) -> Truth:
-    """Reads `{"texts": {relation: [text, ...]}, "images": [record, ...]}`, of which one record at a time is in memory.
-
-    A record has `image_id`, `names` (one per kept box), `relations` and `implied`, each a list of [subject, object,
-    relation]. `texts` comes first. The micro-world writes it as `truth/scene_graphs.json`.
-
-    Raises:
-        DatasetNotFoundError: no such file.
-        AnnotationError: not such a file; names the record.
-    """
-    members = iterate_members(path)
+def _texts(path: Path, members: Iterator[tuple[str, int, Any]]) -> dict[str, list[str]]:
     key, _, texts = next(members, ("", -1, None))
     if key != "texts" or not isinstance(texts, dict) or not all(isinstance(some, list) for some in texts.values()):
-        raise AnnotationError.in_file(path, "does not begin with the texts of its relations", "see `read_truth`")
-    names = {name: row for row, name in enumerate(texts)}
+        raise AnnotationError.in_file(path, "does not begin with the texts of its relations", "see `Truth`")
+    return texts
 
-    def images() -> Iterator[tuple[int, int, list[Any], list[Any]]]:
-        for key, number, record in members:
-            if key == "images" and number >= 0:
-                yield _checked(path, number, record, names)
 
-    return Truth(path, texts, images())
+def _records(path: Path, watch: Watch) -> Iterator[tuple[int, Any]]:
+    members = iterate_members(path, watch=watch)
+    names = {name: row for row, name in enumerate(_texts(path, members))}
+    for key, number, record in members:
+        if key == "images" and number >= 0:
+            image, *content = _checked(path, number, record, names)
+            yield image, content
 
 
 def _checked(path: Path, number: int, record: Any, names: Mapping[str, int]) -> tuple[int, int, list[Any], list[Any]]:
     image = record.get("image_id") if isinstance(record, dict) else None
     if type(image) is not int or not isinstance(record.get("names"), list):
         raise AnnotationError.in_record(
-            path, number, image, field="record", value=record, wrong="no image_id or no names", todo="see `read_truth`"
+            path, number, image, field="record", value=record, wrong="no image_id or no names", todo="see `Truth`"
         )
     count, parts = len(record["names"]), []
     for field in ("relations", "implied"):

@@ -7,7 +7,6 @@ seed only. So any number of processes may work on a folder, and none has to tell
 """
 
 import hashlib
-import itertools
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,13 +14,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from rlipv2.ops.files import remove_leftovers, write_atomically
 from rlipv2.pseudo_labels.batches import ImageFailure
-from rlipv2.pseudo_labels.records import Tags
+from rlipv2.pseudo_labels.unit_rows import json_lines, read_tags, tags_bytes
 
 FOLDERS = {"caption": "captions", "parse": "graphs", "candidates": "candidates", "tag": "tags"}
 """The folder of each stage that works in units, in their order."""
@@ -29,15 +24,6 @@ BEFORE = dict(zip(list(FOLDERS)[1:], list(FOLDERS), strict=False))
 """The stage whose units each stage reads."""
 FORMAT = 1
 PACKAGES = ("rlipv2", "torch", "transformers", "numpy", "pyarrow", "pillow")
-TAGS = pa.schema(
-    [
-        pa.field("image_id", pa.int64(), nullable=False),
-        pa.field("subject", pa.int32(), nullable=False),
-        pa.field("object", pa.int32(), nullable=False),
-        pa.field("relation", pa.string(), nullable=False),
-        pa.field("confidence", pa.float32(), nullable=False),
-    ]
-)
 
 
 class UnitError(ValueError):
@@ -142,19 +128,21 @@ class StageFolder:
         digest = body["files"][self.data(unit).name]
         return DoneRecord(unit, body["images"], body["rows"], body["failures"], body["counts"], digest, body["seconds"])
 
-    def write(self, unit: int, result: UnitResult, *, images: int, seconds: float = 0.0) -> None:
+    def write(
+        self, unit: int, result: UnitResult, *, images: int, made_from: str | None = None, seconds: float = 0.0
+    ) -> None:
         """Writes a unit, its done-record last.
 
         Args:
             unit: its number.
             result: what to write.
             images: in its slice.
+            made_from: checksum of the unit of the stage before, as `read` gave it; None where nothing was read.
             seconds: that it took.
 
         Raises:
             OSError: the disk is full, or the folder cannot be written.
         """
-        made_from = self._input_digest(unit)
         content = tags_bytes(result.rows) if self.stage == "tag" else json_lines(result.rows)
         files = {self.data(unit): content}
         if result.failures:
@@ -185,15 +173,25 @@ class StageFolder:
         Raises:
             UnitError: its data file is not what the done-record tells.
         """
+        return self.read(unit)[0]
+
+    def read(self, unit: int) -> tuple[list[Any], str]:
+        """The rows of a complete unit, and the checksum of the very bytes that they were read from.
+
+        Raises:
+            UnitError: its data file is not what the done-record tells.
+        """
         path = self.data(unit)
         told = _read_done(self.done(unit))["files"].get(path.name)
         try:
             content = path.read_bytes()
         except FileNotFoundError:
             raise UnitError(f"{path}: gone; run its stage again") from None
-        if hashlib.sha256(content).hexdigest() != told:
+        found = hashlib.sha256(content).hexdigest()
+        if found != told:
             raise UnitError(f"{path}: not what its done-record tells; run its stage again")
-        return read_tags(content) if self.stage == "tag" else [json.loads(line) for line in content.splitlines()]
+        rows = read_tags(content) if self.stage == "tag" else [json.loads(line) for line in content.splitlines()]
+        return rows, found
 
     def failures(self, unit: int) -> list[ImageFailure]:
         """The images of a unit that failed."""
@@ -215,51 +213,13 @@ class StageFolder:
                 raise UnitError(f"{after.done(unit)}: made from another {before.stage} unit than the one that is there")
             after, body = before, body_before
 
-    def _input_digest(self, unit: int) -> str | None:
-        """Checksum that the done-record of the unit before tells; None where there is none."""
-        if self.stage not in BEFORE:
-            return None
-        before = StageFolder(self.out, BEFORE[self.stage], "")
-        try:
-            digest: str = _read_done(before.done(unit))["files"][before.data(unit).name]
-        except UnitError:
-            return None
-        return digest
 
-
-def json_lines(rows: Iterable[Mapping[str, Any]]) -> bytes:
-    """One JSON object per line, UTF-8, the same bytes for the same rows."""
-    return b"".join(json.dumps(row, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n" for row in rows)
-
-
-def tags_bytes(rows: Sequence[tuple[int, Tags]]) -> bytes:
-    """Scored relations of images as a Parquet file with a row per relation."""
-    counts = [len(tags) for _, tags in rows]
-    pairs = np.concatenate([np.zeros((0, 2), np.int64), *(tags.pairs for _, tags in rows)])
-    columns = {
-        "image_id": np.repeat(np.array([image for image, _ in rows], np.int64), counts),
-        "subject": pairs[:, 0].astype(np.int32),
-        "object": pairs[:, 1].astype(np.int32),
-        "relation": [text for _, tags in rows for text in tags.texts],
-        "confidence": np.concatenate([np.zeros(0, np.float32), *(tags.scores.astype(np.float32) for _, tags in rows)]),
-    }
-    sink = pa.BufferOutputStream()
-    pq.write_table(pa.table(columns, schema=TAGS), sink, compression="zstd")
-    content: bytes = sink.getvalue().to_pybytes()
-    return content
-
-
-def read_tags(content: bytes) -> list[tuple[int, Tags]]:
-    """The inverse of `tags_bytes`; images without relations are not in it."""
-    table = pq.read_table(pa.BufferReader(content))
-    images, confidence = table["image_id"].to_numpy(), table["confidence"].to_numpy()
-    pairs = np.stack([table["subject"].to_numpy(), table["object"].to_numpy()], axis=1).astype(np.int64)
-    texts = table["relation"].to_pylist()
-    cuts = [0, *(np.flatnonzero(images[1:] != images[:-1]) + 1).tolist(), len(images)] if len(images) else []
-    return [
-        (int(images[start]), Tags(pairs[start:stop], tuple(texts[start:stop]), confidence[start:stop]))
-        for start, stop in itertools.pairwise(cuts)
-    ]
+def failures_of(folder: StageFolder, unit: int) -> list[ImageFailure]:
+    """The failures of a unit; none where its record is gone."""
+    try:
+        return folder.failures(unit)
+    except UnitError:
+        return []
 
 
 def count_kinds(failures: Iterable[ImageFailure]) -> dict[str, int]:

@@ -45,25 +45,30 @@ class UnitWork:
         """
         started = time.monotonic()
         folder, positions = self.plan.folder(self.stage), self.plan.images_of(unit)
-        result = function(self.images.read(positions), rows_before(self.plan, self.stage, unit))
-        folder.write(unit, result, images=len(positions), seconds=time.monotonic() - started)
+        rows, made_from = rows_before(self.plan, self.stage, unit)
+        result = function(self.images.read(positions), rows)
+        seconds = time.monotonic() - started
+        folder.write(unit, result, images=len(positions), made_from=made_from, seconds=seconds)
         return folder.record(unit)
 
 
-def rows_before(plan: Plan, stage: str, unit: int) -> dict[int, Any]:
-    """What the stage before made of a unit, by image id; nothing for the first stage.
+def rows_before(plan: Plan, stage: str, unit: int) -> tuple[dict[int, Any], str | None]:
+    """What the stage before made of a unit, by image id, and the checksum of what was read.
+
+    Nothing and None for the first stage.
 
     Raises:
         UnitError: that unit is not complete.
     """
     if stage not in BEFORE:
-        return {}
+        return {}, None
     folder = plan.folder(BEFORE[stage])
     try:
         folder.record(unit)
     except UnitError as error:
         raise UnitError(f"{stage}: unit {unit} cannot be made: {error}; run stages=[{BEFORE[stage]}] first") from error
-    return {row["image_id"]: row for row in folder.rows(unit)}
+    rows, digest = folder.read(unit)
+    return {row["image_id"]: row for row in rows}, digest
 
 
 def pending(

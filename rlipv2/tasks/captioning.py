@@ -2,12 +2,16 @@
 
 from collections import Counter
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import nn
 
 from rlipv2.pseudo_labels.batches import CaptionBatch, ImageFailure
 from rlipv2.pseudo_labels.captions.protocol import Captioner
+
+PICTURES = 32
+"""Parts of images that go through the network together, as officially; an image may have a hundred."""
 
 
 class CaptioningTask(pl.LightningModule):
@@ -42,11 +46,24 @@ class CaptioningTask(pl.LightningModule):
     def predict_step(
         self, batch: CaptionBatch, batch_idx: int, dataloader_idx: int = 0
     ) -> list[list[str] | ImageFailure]:
-        """The captions of every image of the batch, drawn with the seed of the batch, or why it has none."""
-        return self._described(batch, 0, len(batch.images))
+        """The captions of every image of the batch, drawn with the seed of the batch, or why it has none.
+
+        Those of several parts of an image come one after the other; an image of which one part failed has none.
+        """
+        if not batch.parts:
+            return self._described(batch, 0, len(batch.images))
+        answers: list[list[str] | ImageFailure] = []
+        for start in range(0, len(batch.images), PICTURES):
+            answers += self._described(batch, start, min(start + PICTURES, len(batch.images)))
+        left, results = iter(answers), list[list[str] | ImageFailure]()
+        for parts in batch.parts:
+            some = [next(left) for _ in range(parts)]
+            failure = next((answer for answer in some if isinstance(answer, ImageFailure)), None)
+            results.append(failure or [caption for answer in some if isinstance(answer, list) for caption in answer])
+        return results
 
     def _described(self, batch: CaptionBatch, first: int, end: int) -> list[list[str] | ImageFailure]:
-        """The answers for images `first` to `end` - 1."""
+        """The answers for pictures `first` to `end` - 1."""
         if first == end:
             return []
         assert isinstance(self.captioner, Captioner)
@@ -57,7 +74,9 @@ class CaptioningTask(pl.LightningModule):
         self.counts["out of memory"] += 1
         if end - first == 1:
             message = "the captions of a single image do not fit the GPU's memory; lower captioner.num_captions"
-            return [ImageFailure(batch.image_ids[first], "out of memory", message)]
+            row = int(np.searchsorted(np.cumsum(batch.parts), first, side="right")) if batch.parts else first
+            image = batch.image_ids[row]
+            return [ImageFailure(image, "out of memory", message)]
         middle = (first + end) // 2
         return self._described(batch, first, middle) + self._described(batch, middle, end)
 

@@ -9,10 +9,12 @@ from torch import Tensor, nn
 from torchmetrics import Metric, MetricCollection
 
 from rlipv2.losses import LOSS_WEIGHTS, RelationCriterion, weighted_sum
+from rlipv2.models.compilation import compile_network
 from rlipv2.models.detector import RelationDetector
 from rlipv2.models.postprocess import postprocess as default_postprocess
 from rlipv2.structures import PairPredictions, RelationBatch
 from rlipv2.tasks.base import RelationTask
+from rlipv2.tasks.inference import inference_settings
 from rlipv2.tasks.initial_weights import initialize
 
 
@@ -29,6 +31,7 @@ class RelationDetectionTask(RelationTask):
         init: weight folder to start from; None starts from the detector as it was built. Give None where a
             checkpoint is resumed or tested, which holds all weights itself.
         cut_queries: how a query table longer than the detector's is cut, see `cut_table`.
+        compile: hand backbone and layers to `torch.compile`; the first steps take minutes longer, later ones less.
         dense_steps: optimiser steps at the start that train only the backbone, with the detector's
             dense head and loss; not in the paper, 0 in every published recipe.
         wiring: arguments of `RelationTask`: optimizer, schedule, lr, lr_ratios.
@@ -48,6 +51,7 @@ class RelationDetectionTask(RelationTask):
         init: str | Path | None = None,
         cut_queries: Literal["official", "halves"] = "official",
         dense_steps: int = 0,
+        compile: bool = False,
         **wiring: Any,
     ) -> None:
         super().__init__(**wiring)
@@ -62,6 +66,7 @@ class RelationDetectionTask(RelationTask):
         self.init = None if init is None else str(init)
         self.cut_queries: Literal["official", "halves"] = cut_queries
         self.dense_steps = dense_steps
+        self._to_compile = compile
         self.figures: tuple[str, ...] = ()  # names of the validation's figures, known after the sanity check
         self._initialized = False
         self._step_values: dict[str, Tensor] = {}
@@ -78,9 +83,14 @@ class RelationDetectionTask(RelationTask):
         if not len(self.metrics) and self.metric_builders:
             self.metrics.add_metrics({name: self._build(metric) for name, metric in self.metric_builders.items()})
         self.detector.label_space = getattr(self._datamodule, "label_space", None)  # saved with the weights
+        if stage == "fit":
+            self.detector.inference = inference_settings(self.postprocess, self._datamodule, self.metrics.values())
         if self.init is not None and not self._initialized:
             initialize(self.detector, self.init, cut_queries=self.cut_queries)
             self._initialized = True
+        if self._to_compile:
+            compile_network(self.detector, device=self.trainer.strategy.root_device)
+            self._to_compile = False
 
     def _build(self, metric: Metric | Callable[..., Metric]) -> Metric:
         if isinstance(metric, Metric):
@@ -109,9 +119,9 @@ class RelationDetectionTask(RelationTask):
         outputs = self.detector.forward_dense(batch.images, batch.padding_mask, batch.label_space)
         return self.criterion.dense_losses(outputs, batch.targets)
 
-    def validation_step(self, batch: RelationBatch, batch_idx: int) -> None:
-        """Losses and metrics of a batch."""
-        self._evaluate("val", batch)
+    def validation_step(self, batch: RelationBatch, batch_idx: int) -> dict[str, Any]:
+        """Losses and metrics of a batch; returns its `predictions`, for callbacks."""
+        return {"predictions": self._evaluate("val", batch)}
 
     def test_step(self, batch: RelationBatch, batch_idx: int) -> dict[str, Any]:
         """Losses and metrics of a batch; returns its `predictions`, for callbacks."""

@@ -115,6 +115,8 @@ def test_the_command_converts_a_file_with_its_namespace(tmp_path, official, sour
     loaded = RelationDetector.from_pretrained(tmp_path / "weights")
     assert torch.equal(loaded.queries.anchors, source.queries.anchors)
     assert len(loaded.label_space.relations) == 117
+    assert (loaded.inference.short_side, loaded.inference.max_size) == (800, 1333)
+    assert loaded.inference.mode == "scene_graph"  # these flags name no --hoi
 
 
 class Harmful:

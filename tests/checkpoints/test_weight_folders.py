@@ -4,9 +4,9 @@ import pytest
 import torch
 import yaml
 
-from rlipv2.checkpoints import build_detector, load_weights, save_weights
+from rlipv2.checkpoints import build_detector, default_settings, load_weights, save_weights
 from rlipv2.models import RelationDetector
-from rlipv2.structures import LabelSpace
+from rlipv2.structures import InferenceSettings, LabelSpace
 from tests.models import tiny
 
 
@@ -111,3 +111,41 @@ def test_label_spaces_refuse_blank_doubled_and_bare_names():
     for objects, error in ((["a", " "], ValueError), (["a", "a"], ValueError), ("person", TypeError)):
         with pytest.raises(error):
             LabelSpace(objects=objects, relations=["b"])
+
+
+def test_settings_of_the_evaluation_travel_along(tmp_path):
+    model = build_detector(tiny.CONFIG)
+    model.inference = InferenceSettings(short_side=64, possible=(("ride", "dog"),))
+    model.save_pretrained(tmp_path)
+    assert RelationDetector.from_pretrained(tmp_path).inference == model.inference
+    model.inference = None
+    model.save_pretrained(tmp_path)
+    assert RelationDetector.from_pretrained(tmp_path).inference is None
+
+
+def test_damaged_settings_are_named(folder):
+    (folder / "inference.json").write_text('{"short_side": "large"}')
+    with pytest.raises(ValueError, match=r"inference\.json: short_side='large': .* correct it, or remove it"):
+        load_weights(folder)
+    (folder / "inference.json").write_text("{")
+    with pytest.raises(ValueError, match=r"inference\.json"):
+        load_weights(folder)
+
+
+@pytest.mark.parametrize(
+    ("flags", "objects", "mode"),
+    [
+        ({}, ["person", "dog"], "hoi"),
+        ({}, ["Man", "person"], "scene_graph"),
+        ({}, None, "scene_graph"),
+        ({"hoi": True}, None, "hoi"),
+        ({"--hoi": True}, ["Man"], "hoi"),
+        ({"dataset_file": "vg"}, ["person"], "scene_graph"),
+    ],
+)
+def test_weights_without_settings_are_scored_as_published(flags, objects, mode):
+    model = build_detector(tiny.CONFIG)
+    model.label_space = None if objects is None else LabelSpace(objects, ["ride"])
+    assert default_settings(model, flags) == InferenceSettings(800, 1333, mode)
+    model.head.subject_class = False
+    assert default_settings(model, flags).mode == "hoi"

@@ -15,13 +15,14 @@ def inputs(batch=2, queries=6, dtype=torch.float64):
     return value, locations, weights
 
 
-def test_gather_equals_grid_sample_also_outside_and_on_the_edges():
+@pytest.mark.parametrize("backend", ["gather", "take"])
+def test_indexing_equals_grid_sample_also_outside_and_on_the_edges(backend):
     value, locations, weights = inputs()
     locations[0, 0] = torch.tensor([0.0, 1.0])
     locations[0, 1] = torch.tensor([-0.5, 1.5])
     locations[0, 2] = torch.tensor([1e6, -1e6])
     expected = deformable_sampling(value, SHAPES, locations, weights, backend="grid_sample")
-    torch.testing.assert_close(deformable_sampling(value, SHAPES, locations, weights, backend="gather"), expected)
+    torch.testing.assert_close(deformable_sampling(value, SHAPES, locations, weights, backend=backend), expected)
 
 
 @pytest.mark.parametrize("argument", [0, 1, 2])

@@ -12,7 +12,7 @@ from rlipv2.pseudo_labels.matching import LexicalMatcher, Matcher
 from rlipv2.pseudo_labels.paraphrases import class_words
 from rlipv2.pseudo_labels.records import Entity, LabelledImage, Relation, SceneGraph, Tags
 from rlipv2.pseudo_labels.report import ReportImage
-from rlipv2.pseudo_labels.truth import Truth, read_truth
+from rlipv2.pseudo_labels.truth import Truth
 from rlipv2.vocabularies import load
 
 CLASS_NAMES = tuple(load("coco").names)
@@ -67,7 +67,7 @@ def scored(tags: Tags, truth: Truth, image_id: int, rng: np.random.Generator) ->
 
 
 def report_images(root: Path, seed: int = 0) -> Iterator[ReportImage]:
-    truth, rng, words = read_truth(root / "truth" / "scene_graphs.json"), np.random.default_rng(seed), matcher()
+    truth, rng, words = Truth(root / "truth" / "scene_graphs.json"), np.random.default_rng(seed), matcher()
     captions = json.loads((root / "annotations" / "captions.json").read_text(encoding="utf-8"))
     for image in labelled_images(root):
         texts = captions[str(image.image_id)]

@@ -6,8 +6,9 @@ from PIL import Image
 
 from rlipv2.datasets.errors import AnnotationError
 from rlipv2.datasets.scene_graphs import SceneGraphs
-from rlipv2.pseudo_labels.annotations import RecordIds, image_record, validate, write_annotations, write_store
+from rlipv2.pseudo_labels.annotations import RecordIds, image_record, write_annotations, write_store
 from rlipv2.pseudo_labels.records import LabelledImage, Tags
+from rlipv2.pseudo_labels.validation import validate
 
 NAMES = ["person", "horse"]
 IMAGE = LabelledImage(
@@ -122,6 +123,16 @@ def test_scores_that_are_no_number_are_refused(tmp_path):
     assert not any(tmp_path.iterdir())
 
 
+class Known:
+    """Images 101, 102, ... of these sizes."""
+
+    def __init__(self, *sizes):
+        self.image_ids, self.sizes = np.arange(101, 101 + len(sizes)), sizes
+
+    def size(self, place):
+        return self.sizes[place]
+
+
 def wrong(path, **options):
     """What a check finds, by the words of its row."""
     return {row.what: row.offenders for row in validate(path, **options).of_level("error")}
@@ -130,7 +141,7 @@ def wrong(path, **options):
 def test_good_files_pass(tmp_path):
     path = tmp_path / "labels.json"
     write_annotations(path, [record()])
-    assert wrong(path, sizes={101: (480, 640)}) == {}
+    assert wrong(path, images=Known((480, 640))) == {}
 
 
 @pytest.mark.parametrize(
@@ -167,7 +178,7 @@ def test_wrong_records_are_named(tmp_path, change, what, told):
     path, row = tmp_path / "labels.json", record()
     change(row)
     write_annotations(path, [row])
-    found = wrong(path, sizes={101: (480, 640)})
+    found = wrong(path, images=Known((480, 640)))
     assert what in found
     assert any(told in offender and offender.startswith("record 0 (image ") for offender in found[what])
 
@@ -175,10 +186,13 @@ def test_wrong_records_are_named(tmp_path, change, what, told):
 def test_images_missing_or_repeated_are_named(tmp_path):
     path = tmp_path / "labels.json"
     write_annotations(path, [record(), record()])
-    assert wrong(path)["image ids are unique and known"] == ("record 1 (image 101): repeated",)
-    sizes = {101: (480, 640), 102: (5, 5)}
-    assert wrong(path, sizes=sizes)["every image has a record"] == ("102",)
-    assert "every image has a record" not in wrong(path, sizes=sizes, max_skip_rate=0.5)
+    assert wrong(path)["image ids are unique and known"] == ("image 101: repeated",)
+    images, what = Known((480, 640), (5, 5)), "every image that could be read has a record"
+    found = wrong(path, images=images)
+    assert (found["image ids are unique and known"], found[what]) == (("image 101: repeated",), ("102",))
+    assert what not in wrong(path, images=images, excused={102})
+    write_annotations(path, [record() | {"image_id": "101"}, record() | {"image_id": "101"}, record()])
+    assert len(wrong(path)["image ids are unique and known"]) == 1
     write_annotations(path, [])
     assert "file has records" in wrong(path)
     path.write_text('[{"image_id"')

@@ -1,16 +1,13 @@
-import json
 from collections import Counter
 
 import pytest
 
-from rlipv2.datasets.errors import AnnotationError
 from rlipv2.pseudo_labels.filters import (
     MergeRules,
     confident,
     count_names,
     deduplicate,
     filter_out_of_distribution,
-    merge_segments,
     top_k_per_pair,
 )
 
@@ -91,17 +88,6 @@ def test_merging_sorts_by_confidence_unless_told_otherwise():
 def test_unknown_rules_are_refused(options):
     with pytest.raises(ValueError, match="merge: "):
         MergeRules(**options)
-
-
-def test_files_are_merged_one_record_after_the_other(tmp_path):
-    first, second = tmp_path / "a.json", tmp_path / "b.json"
-    first.write_text(json.dumps([RECORD]))
-    second.write_text(json.dumps([RECORD | {"image_id": 8}, RECORD]))
-    assert [row["image_id"] for row in merge_segments([first, second])] == [7, 8, 7]
-    assert {row["dataset"] for row in merge_segments([first, second], dataset="o365")} == {"o365"}
-    second.write_text("[{")
-    with pytest.raises(AnnotationError, match=r"b\.json"):
-        list(merge_segments([first, second]))
 
 
 def test_names_are_counted_most_frequent_first():

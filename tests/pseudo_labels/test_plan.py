@@ -5,7 +5,7 @@ import multiprocessing
 
 import pytest
 
-from rlipv2.pseudo_labels.plan import Plan, PlanError, changes, join_plan, read_plan
+from rlipv2.pseudo_labels.plan import Plan, PlanError, changes, forget, join_plan, read_plan
 
 DATA = {"dataset": "coco2017", "images": 10, "image_ids": "abc", "unit_size": 4}
 STAGES = {"caption": {"captions": "f"}, "parse": {"parser": {"name": "rules"}}, "candidates": {"mode": "fast"}}
@@ -61,6 +61,29 @@ def test_other_images_are_always_refused(tmp_path, change, on_change):
     (name,) = change
     with pytest.raises(PlanError, match=rf"{name}: was .*, now .*give another out="):
         join_plan(tmp_path, DATA | change, {}, on_change=on_change)
+
+
+def test_stages_that_made_nothing_are_forgotten(tmp_path):
+    plan = join_plan(tmp_path, DATA, STAGES)
+    (tmp_path / "graphs").mkdir()
+    (tmp_path / "graphs/unit_000001.done.json").write_text("{}")
+    forget(plan, STAGES)
+    assert read_plan(tmp_path).stages == {name: STAGES[name] for name in ("caption", "parse")}
+    forget(plan, ["caption", "parse"])
+    assert list(read_plan(tmp_path).stages) == ["caption", "parse"]
+    with pytest.raises(PlanError, match="dataset: was"):
+        join_plan(tmp_path, DATA | {"dataset": "o365"}, {})
+
+
+def test_a_plan_of_which_nothing_was_made_may_be_of_other_images(tmp_path):
+    plan = join_plan(tmp_path, DATA, {"caption": STAGES["caption"]})
+    forget(plan, ["parse"])
+    assert list(read_plan(tmp_path).stages) == ["caption"]  # of another try
+    forget(plan, ["caption"])
+    new = join_plan(tmp_path, DATA | {"images": 5}, {"caption": {"captions": "g"}})
+    assert read_plan(tmp_path) == new
+    forget(plan, ["caption"])  # has other settings by now
+    assert read_plan(tmp_path) == new
 
 
 def test_units_without_a_plan_are_refused(tmp_path):

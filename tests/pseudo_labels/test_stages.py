@@ -179,3 +179,14 @@ def test_too_many_failures_end_a_stage_with_a_summary():
         progress.add(done({"missing image": 1}), made=True)
     few = Progress("tag", units=1, images=20, max_failures=0.01, quiet=True)
     few.add(done({"missing image": 10}), made=True)  # ten may always fail
+
+
+def test_captions_may_be_parsed_as_they_are():
+    long = "a dog " * 40 + "a man riding a horse"
+    rows = {1: {"image_id": 1, "captions": [long, ""]}}
+    cut, whole = (ParseCaptions(RuleParser(cleaning=cleaning))([image(1)], rows) for cleaning in (True, False))
+    relations = [[row["relation"] for row in result.rows[0]["graphs"][0]["relations"]] for result in (cut, whole)]
+    assert relations == [[], ["riding"]]
+    assert (cut.counts["captions: truncated"], whole.counts["captions: truncated"]) == (1, 0)
+    assert whole.rows[0]["graphs"][1] == {"entities": (), "relations": ()}
+    assert RuleParser(cleaning=False).identity["cleaning"] == "off"

@@ -12,13 +12,12 @@ import pytest
 from rlipv2.ops.files import remove_leftovers
 from rlipv2.pseudo_labels.batches import ImageFailure
 from rlipv2.pseudo_labels.records import Tags
+from rlipv2.pseudo_labels.unit_rows import read_tags, tags_bytes
 from rlipv2.pseudo_labels.units import (
     StageFolder,
     UnitError,
     UnitResult,
     assigned,
-    read_tags,
-    tags_bytes,
     unit_seed,
 )
 
@@ -104,7 +103,8 @@ def test_rows_of_a_file_that_was_changed_are_refused(captions):
 
 def test_a_unit_follows_the_content_of_the_unit_it_was_made_from(captions):
     graphs = StageFolder(captions.out, "parse", "more settings")
-    graphs.write(3, UnitResult([{"image_id": 1, "graphs": []}]), images=2)
+    _, digest = captions.read(3)
+    graphs.write(3, UnitResult([{"image_id": 1, "graphs": []}]), images=2, made_from=digest)
     assert graphs.problem(3) is None
     captions.write(3, UnitResult(ROWS, FAILED, {"captions": 3}), images=2, seconds=9.0)
     assert graphs.problem(3) is None  # the same rows, whatever is told about them
@@ -114,16 +114,26 @@ def test_a_unit_follows_the_content_of_the_unit_it_was_made_from(captions):
     assert graphs.problem(3) is None  # nothing to compare with
 
 
+def test_a_unit_tells_what_was_read_even_if_another_one_came_while_it_was_made(captions):
+    graphs = StageFolder(captions.out, "parse", "more settings")
+    _, digest = captions.read(3)
+    captions.write(3, UnitResult(ROWS[:1]), images=2)  # of another process, which retries failures
+    graphs.write(3, UnitResult([{"image_id": 1, "graphs": []}]), images=2, made_from=digest)
+    assert "another caption unit" in graphs.problem(3)
+
+
 def test_a_unit_follows_the_units_before_those_it_was_made_from(captions):
     graphs, candidates, tags = (StageFolder(captions.out, stage, "more") for stage in ("parse", "candidates", "tag"))
     rows = {"parse": [{"image_id": 1, "graphs": []}], "candidates": [{"image_id": 1, "groups": []}], "tag": []}
+    made_from = captions.read(3)[1]
     for folder in (graphs, candidates, tags):
-        folder.write(3, UnitResult(rows[folder.stage]), images=2)
+        folder.write(3, UnitResult(rows[folder.stage]), images=2, made_from=made_from)
+        made_from = folder.read(3)[1]
     assert tags.problem(3) is None
     captions.write(3, UnitResult(ROWS[:1]), images=2)  # a failed image was tried again, for example
     for folder in (graphs, candidates, tags):
         assert f"{graphs.done(3)}: made from another caption unit" in folder.problem(3)
-    graphs.write(3, UnitResult(rows["parse"]), images=2)  # with the same result
+    graphs.write(3, UnitResult(rows["parse"]), images=2, made_from=captions.read(3)[1])  # with the same result
     assert candidates.problem(3) is None
     assert tags.problem(3) is None
 

@@ -165,6 +165,17 @@ def test_without_enough_memory_batches_are_halved():
     assert not task.take_counts()
 
 
+def test_captions_of_parts_are_those_of_their_image(monkeypatch):
+    monkeypatch.setattr("rlipv2.tasks.captioning.PICTURES", 2)
+    images = [tiny_blip.images(1, (width, 8))[0] for width in (5, 6, 7, 9, 8, 4)]
+    task = CaptioningTask(Small())
+    (found,) = predict(task, CaptionBatch(unit=0, image_ids=[1, 2, 3], images=images, parts=[3, 2, 1]))
+    assert found[0] == ["5 wide", "6 wide", "7 wide"]
+    assert (found[1].image_id, found[1].kind) == (2, "out of memory")  # one of its parts
+    assert found[2] == ["4 wide"]
+    assert task.captioner.calls[0] == 2
+
+
 def test_only_networks_that_describe_images_are_taken():
     for other in (TemplateCaptioner(NAMES), tiny.tagger()):
         with pytest.raises(TypeError, match="expected a network with `caption"):

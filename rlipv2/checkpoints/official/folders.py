@@ -14,7 +14,8 @@ from rlipv2.checkpoints.official.convert import ConversionReport, convert_state
 from rlipv2.checkpoints.official.detection import convert_backbone, convert_detection, family_of
 from rlipv2.checkpoints.official.infer import infer
 from rlipv2.checkpoints.official.read import read_official
-from rlipv2.models import RelationDetector
+from rlipv2.checkpoints.settings import default_settings
+from rlipv2.models import RelationDetector, RelationTagger
 from rlipv2.structures import LabelSpace
 
 _log = logging.getLogger(__name__)
@@ -92,6 +93,8 @@ def _convert_relation(
 ) -> ConversionReport:
     detector, report = convert_checkpoint(official, flags, source=str(path))
     detector.label_space = label_space
+    if not isinstance(detector, RelationTagger):
+        detector.inference = default_settings(detector, flags)
     try:
         _ = detector.text_encoder.tokenizer  # loaded, it is stored along
     except OSError as error:

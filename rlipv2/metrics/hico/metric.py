@@ -167,7 +167,7 @@ class HICODetMAP(FlatStateMetric[HICOResult]):
         truth = GroundTruth(records.boxes, records.labels, records.box_ptr, records.relations, records.relation_ptr)
         self._append(
             match_images(
-                self._ranked(predictions),
+                self.ranked(predictions),
                 truth,
                 self.table,
                 self.rules,
@@ -229,8 +229,8 @@ class HICODetMAP(FlatStateMetric[HICOResult]):
             Matches(nothing, nothing.astype(np.float32), nothing.astype(np.uint8), nothing, nothing.reshape(0, 5))
         )
 
-    def _ranked(self, predictions: Sequence[PairPredictions]) -> Detections:
-        """The best triplets of all images; images with equally many pairs are ranked together."""
+    def ranked(self, predictions: Sequence[PairPredictions]) -> Detections:
+        """The best triplets of all images, before suppression; images with equally many pairs are ranked together."""
         by_count: dict[int, list[int]] = defaultdict(list)
         for image, prediction in enumerate(predictions):
             by_count[len(prediction)].append(image)

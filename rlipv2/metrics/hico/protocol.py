@@ -146,8 +146,7 @@ def match_images(
     is_class = (labelled_classes >= 0) & (labelled.subject_labels == person)
     num_ignored = np.bincount(labelled.images[~is_class], minlength=len(truth))
     labelled, labelled_classes = labelled.take(is_class), labelled_classes[is_class]
-    if protocol.nms:
-        detections = detections.take(_survivors(detections, table, protocol))
+    detections = suppressed(detections, table, protocol)
     num_filtered = np.bincount(detections.images, minlength=len(truth))
     classes = table.class_ids[detections.relations, detections.object_labels]
     known_class = (classes >= 0) & (detections.subject_labels == person)
@@ -166,9 +165,12 @@ def match_images(
     return Matches(classes, detections.scores.astype(np.float32), flags, labelled_classes, images.astype(np.int64))
 
 
-def _survivors(detections: Detections, table: TripletTable, protocol: HICOProtocol) -> Bool[np.ndarray, " k"]:
+def suppressed(detections: Detections, table: TripletTable, protocol: HICOProtocol) -> Detections:
+    """What is left of ranked detections without those that repeat a better one; all of them without `nms`."""
+    if not protocol.nms:
+        return detections
     subjects = detections.images * (1 + detections.subject_labels.max(initial=0)) + detections.subject_labels
-    return pairwise_nms(
+    keep = pairwise_nms(
         (subjects * table.num_objects + detections.object_labels) * table.num_relations + detections.relations,
         detections.subject_boxes,
         detections.object_boxes,
@@ -176,6 +178,7 @@ def _survivors(detections: Detections, table: TripletTable, protocol: HICOProtoc
         alpha=protocol.nms_alpha,
         beta=protocol.nms_beta,
     )
+    return detections.take(keep)
 
 
 def _flags(

@@ -183,6 +183,26 @@ def match_images(
     )
 
 
+def kept_pairs(candidates: Detections, protocol: OpenImagesProtocol) -> Bool[np.ndarray, " k"]:
+    """Which of the official candidates pairwise suppression leaves; all without `nms`."""
+    if not protocol.nms:
+        return np.ones(len(candidates), bool)
+    return pairwise_nms(
+        _groups(candidates),
+        candidates.subject_boxes,
+        candidates.object_boxes,
+        threshold=protocol.nms_threshold,
+        alpha=protocol.nms_alpha,
+        beta=protocol.nms_beta,
+    )
+
+
+def _groups(candidates: Detections) -> Int[np.ndarray, " k"]:
+    """One number per image and triplet."""
+    _, groups = np.unique(_keys(candidates), return_inverse=True)
+    return candidates.images * (1 + groups.max(initial=0)) + groups
+
+
 def _keys(pairs: Detections | LabelledPairs) -> Int[np.ndarray, " k"]:
     return triplet_keys(pairs.subject_labels, pairs.relations, pairs.object_labels)
 
@@ -196,17 +216,9 @@ def _official(
 ) -> tuple[Detections, Int[np.ndarray, " k"], UInt8[np.ndarray, " k"]]:
     """What pairwise suppression leaves, its classes (-1 for none) and flags."""
     early = ranks_in_image(candidates.images) < 50
-    _, groups = np.unique(_keys(candidates), return_inverse=True)
-    groups = candidates.images * (1 + groups.max(initial=0)) + groups
+    groups = _groups(candidates)
     if protocol.nms:
-        keep = pairwise_nms(
-            groups,
-            candidates.subject_boxes,
-            candidates.object_boxes,
-            threshold=protocol.nms_threshold,
-            alpha=protocol.nms_alpha,
-            beta=protocol.nms_beta,
-        )
+        keep = kept_pairs(candidates, protocol)
         candidates, early, groups = candidates.take(keep), early[keep], groups[keep]
     row_classes = classes.find(_keys(candidates))
     correct = match_pairs(

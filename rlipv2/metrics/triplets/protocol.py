@@ -112,7 +112,14 @@ def match_images(
 def greedy_matching(
     rows: Int[np.ndarray, " p"], columns: Int[np.ndarray, " p"], overlaps: Float[np.ndarray, " p"], count: int
 ) -> Bool[np.ndarray, " k"]:
-    """Which of `count` detections get a labelled pair when each in turn takes the free one it overlaps most.
+    """Which of `count` detections get a labelled pair, see `greedy_assignment`."""
+    return greedy_assignment(rows, columns, overlaps, count) >= 0
+
+
+def greedy_assignment(
+    rows: Int[np.ndarray, " p"], columns: Int[np.ndarray, " p"], overlaps: Float[np.ndarray, " p"], count: int
+) -> Int[np.ndarray, " k"]:
+    """The labelled pair of each of `count` detections when each in turn takes the free one it overlaps most; or -1.
 
     Unlike `best_assignment`, a detection whose best labelled pair is taken goes for the next best. All
     detections are resolved at once that nobody before them can take anything from, then the others.
@@ -125,16 +132,16 @@ def greedy_matching(
     """
     order = np.lexsort((columns, -overlaps, rows))
     rows, columns = rows[order], columns[order]
-    positive = np.zeros(count, bool)
+    assigned = np.full(count, -1)
     while len(rows):
         _, first_of_row = np.unique(rows, return_index=True)
         earliest = np.full(columns.max() + 1, count)
         np.minimum.at(earliest, columns, rows)
         settled = first_of_row[earliest[columns[first_of_row]] == rows[first_of_row]]
-        positive[rows[settled]] = True
+        assigned[rows[settled]] = columns[settled]
         free = ~np.isin(rows, rows[settled]) & ~np.isin(columns, columns[settled])
         rows, columns = rows[free], columns[free]
-    return positive
+    return assigned
 
 
 @dataclass(frozen=True)

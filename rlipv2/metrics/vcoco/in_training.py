@@ -40,7 +40,7 @@ def match(
         threshold: overlap that is enough.
     """
     labelled = truth.select(positions)
-    rows, verbs = _best_entries(pairs, len(positions), top_k)
+    rows, verbs = best_entries(pairs, len(positions), top_k)
     images = pairs.images[rows]
     owners = np.repeat(np.arange(len(positions)), np.diff(labelled.relation_ptr))
     found, wanted = same_key((images, verbs), (owners, labelled.relations[:, 2]), np.ones(len(rows), bool))
@@ -57,7 +57,7 @@ def match(
     return TopDetections(images, verbs, pairs.scores[rows, verbs], positive)
 
 
-def _best_entries(
+def best_entries(
     pairs: Pairs, num_images: int, top_k: int | None
 ) -> tuple[Int[np.ndarray, " t"], Int[np.ndarray, " t"]]:
     """(pair, verb) of the best entries, image by image; ties go to the lower pair, then to the lower verb."""

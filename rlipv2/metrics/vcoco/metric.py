@@ -125,7 +125,7 @@ class VCOCORoleAP(FlatStateMetric[VCOCOResult]):
             return
         self._result = None
         positions = self.truth.find(np.array([annotation.image_id for annotation in annotations], np.int64))
-        pairs = self._pairs(predictions)
+        pairs = self.pairs(predictions)
         self._append(match_images(pairs, self.truth, self.table, self.rules, positions=positions))
 
     def compute(self) -> dict[str, Float[Tensor, ""]]:
@@ -181,7 +181,12 @@ class VCOCORoleAP(FlatStateMetric[VCOCOResult]):
             )
         )
 
-    def _pairs(self, predictions: Sequence[PairPredictions]) -> Pairs:
+    def pairs(self, predictions: Sequence[PairPredictions]) -> Pairs:
+        """All predicted pairs in flat arrays, scores masked by `validity`.
+
+        Raises:
+            ValueError: scores of another label space or not finite, labels out of range.
+        """
         for prediction in predictions:
             if prediction.relation_scores.shape[1] != len(self.table.verbs):
                 raise ValueError(

@@ -25,14 +25,22 @@ def placed(model: nn.Module, precision: Precision) -> tuple[torch.device, torch.
     Raises:
         ValueError: unknown precision.
     """
-    if precision not in ("auto", "float32", "float16", "bfloat16"):
-        raise ValueError(f"precision={precision!r}: expected auto, float32, float16 or bfloat16")
     weight = next(parameter for parameter in model.parameters() if parameter.is_floating_point())
-    name = precision if precision != "auto" else "float16" if weight.device.type == "cuda" else "float32"
-    dtype: torch.dtype = getattr(torch, name)
+    dtype: torch.dtype = getattr(torch, resolved_precision(precision, weight.device.type))
     if weight.dtype != dtype:
         model.to(dtype)
     return weight.device, dtype
+
+
+def resolved_precision(precision: str, device: str) -> str:
+    """The precision that `auto` stands for on a kind of device: float16 on a GPU ("cuda"), else float32.
+
+    Raises:
+        ValueError: unknown precision.
+    """
+    if precision not in ("auto", "float32", "float16", "bfloat16"):
+        raise ValueError(f"precision={precision!r}: expected auto, float32, float16 or bfloat16")
+    return precision if precision != "auto" else "float16" if device == "cuda" else "float32"
 
 
 def rows_per_image(texts: Sequence[str], num_images: int) -> list[list[str]]:

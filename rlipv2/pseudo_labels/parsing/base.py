@@ -47,10 +47,16 @@ class CaptionParser(ABC):
 
     Args:
         max_words: longer captions are cut.
+        cleaning: false parses captions as they are, as officially: nothing is cut or replaced, whatever the language.
     """
 
-    def __init__(self, max_words: int = 60) -> None:
-        self.max_words = max_words
+    def __init__(self, max_words: int = 60, *, cleaning: bool = True) -> None:
+        self.max_words, self.cleaning = max_words, cleaning
+
+    @property
+    def cleaning_identity(self) -> dict[str, str]:
+        """What cleaning adds to `identity`."""
+        return {"max_words": str(self.max_words)} if self.cleaning else {"cleaning": "off"}
 
     @property
     @abstractmethod
@@ -70,8 +76,8 @@ class CaptionParser(ABC):
         problems: list[Problem] = []
         texts: dict[str, list[int]] = {}
         for index, caption in enumerate(captions):
-            text, found = clean(caption, self.max_words)
-            if text and not is_english(text):
+            text, found = clean(caption, self.max_words) if self.cleaning else (caption, [])
+            if self.cleaning and text and not is_english(text):
                 text, found = "", [*found, NOT_ENGLISH]
             problems.extend(Problem(index, reason, reason in (EMPTY, NOT_ENGLISH)) for reason in found)
             if text:

@@ -15,6 +15,7 @@ def build_parser(
     model: str = "en_core_web_sm",
     profile: Profile = "improved",
     phrasal_verbs: str | None = None,
+    cleaning: bool = True,
     max_words: int = 60,
     batch_size: int = 512,
 ) -> SceneGraphParser:
@@ -26,6 +27,7 @@ def build_parser(
         model: name or folder of the spaCy model.
         profile: "official" for the rules of sng_parser with their oddities, "improved" without; of spaCy only.
         phrasal_verbs: file with one "verb preposition" a line for the official profile; None for the embedded list.
+        cleaning: see `CaptionParser`.
         max_words: longer captions are cut.
         batch_size: captions that spaCy parses at once.
 
@@ -34,15 +36,20 @@ def build_parser(
         SpacyModelError: "spacy" was asked for and is not there.
     """
     if name == "rules":
-        return RuleParser(max_words)
+        return RuleParser(max_words, cleaning=cleaning)
     if name not in ("auto", "spacy"):
         raise ValueError(f"parser={name}: no such caption parser; take auto, rules or spacy")
     try:
         return SpacyParser(
-            model, profile=profile, phrasal_verbs=phrasal_verbs, max_words=max_words, batch_size=batch_size
+            model,
+            profile=profile,
+            phrasal_verbs=phrasal_verbs,
+            cleaning=cleaning,
+            max_words=max_words,
+            batch_size=batch_size,
         )
     except SpacyModelError as error:
         if name == "spacy":
             raise
         warnings.warn(f"captions are parsed by the embedded rules: {error}", stacklevel=2)
-        return RuleParser(max_words)
+        return RuleParser(max_words, cleaning=cleaning)

@@ -31,7 +31,7 @@ class RuleParser(CaptionParser):
             "version": RULES_VERSION,
             "words": hashlib.sha256((WORDS / "english.json").read_bytes()).hexdigest(),
             "lemminflect": version("lemminflect"),
-            "max_words": str(self.max_words),
+            **self.cleaning_identity,
         }
 
     def _graphs(self, texts: list[str]) -> list[SceneGraph]:

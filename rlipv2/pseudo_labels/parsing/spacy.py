@@ -31,6 +31,7 @@ class SpacyParser(CaptionParser):
         model: name or folder of a model, or a loaded pipeline.
         profile: "official" for sng_parser's rules as they are, "improved" without their oddities.
         phrasal_verbs: file with one "verb preposition" a line, see `read_phrasal_verbs`; None for the embedded list.
+        cleaning: see `CaptionParser`.
         max_words: longer captions are cut.
         batch_size: captions in one batch of spaCy's pipeline.
 
@@ -44,10 +45,11 @@ class SpacyParser(CaptionParser):
         *,
         profile: Profile = "improved",
         phrasal_verbs: str | Path | None = None,
+        cleaning: bool = True,
         max_words: int = 60,
         batch_size: int = 512,
     ) -> None:
-        super().__init__(max_words)
+        super().__init__(max_words, cleaning=cleaning)
         if profile not in ("official", "improved"):
             raise ValueError(f"profile={profile}: no such rules; take official or improved")
         self.pipeline = _load(model) if isinstance(model, str) else model
@@ -67,7 +69,7 @@ class SpacyParser(CaptionParser):
             "model": f"{self.model} {self.pipeline.meta.get('version', '')}".strip(),
             "profile": self.profile,
             "phrasal_verbs": hashlib.sha256("\n".join(sorted(self.phrasal_verbs)).encode()).hexdigest(),
-            "max_words": str(self.max_words),
+            **self.cleaning_identity,
         }
 
     def _graphs(self, texts: list[str]) -> list[SceneGraph]:

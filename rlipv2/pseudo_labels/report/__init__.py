@@ -10,15 +10,24 @@ from markupsafe import Markup
 from rlipv2.ops.files import write_atomically
 from rlipv2.pages.charts import heat_map
 from rlipv2.pages.template import as_script, render
+from rlipv2.pseudo_labels.agreement import Agreement
 from rlipv2.pseudo_labels.batches import ImageFailure
 from rlipv2.pseudo_labels.matching import Matcher
 from rlipv2.pseudo_labels.report import figures
 from rlipv2.pseudo_labels.report.examples import Extremes, Reservoir
 from rlipv2.pseudo_labels.report.page import Cards
 from rlipv2.pseudo_labels.report.scores import Methods
-from rlipv2.pseudo_labels.report.statistics import PERSON, ReportImage, Statistics, levels
-from rlipv2.pseudo_labels.report.tables import count_failures, image_table, write_curves, write_tables
-from rlipv2.pseudo_labels.truth import read_truth
+from rlipv2.pseudo_labels.report.sheets import write_sheets
+from rlipv2.pseudo_labels.report.statistics import PERSON, THRESHOLDS, ReportImage, Statistics, levels
+from rlipv2.pseudo_labels.report.tables import (
+    count_failures,
+    image_table,
+    write_agreement,
+    write_counts,
+    write_curves,
+    write_tables,
+)
+from rlipv2.pseudo_labels.truth import Truth
 
 __all__ = ["ReportImage", "write_report"]
 
@@ -36,13 +45,17 @@ def write_report(
     matcher: Matcher | None = None,
     truth: Path | None = None,
     failures: Iterable[tuple[str, ImageFailure]] = (),
+    counts: Mapping[str, Mapping[str, int]] | None = None,
+    agreement: Agreement | None = None,
     threshold: float = 0.2,
     num_examples: int = 24,
     title: str = "Relational pseudo-labels",
     settings: Mapping[str, Any] | None = None,
     seed: int = 0,
 ) -> Path:
-    """Writes `report/index.html`, which needs nothing beside it, and `report/tables/*.csv`; returns the page's path.
+    """Writes `report/index.html`, which needs nothing beside it, `report/tables/*.csv` and `report/sheet_*.png`.
+
+    Returns the page's path.
 
     Images are read once and not kept, but for the examples. The same arguments give the same bytes.
 
@@ -52,8 +65,10 @@ def write_report(
         class_names: of the labels.
         matcher: the one that the candidates were found with: tells which parsed relations name classes. Needed for
             the two baselines where there is a truth.
-        truth: file of the true scene graphs, see `read_truth`: adds precision and recall, and `report/scores.json`.
+        truth: file of the true scene graphs, see `Truth`: adds precision and recall, and `report/scores.json`.
         failures: (stage, failure) of the images that failed.
+        counts: what each stage counted.
+        agreement: with another run on the same images.
         threshold: scores that reach it are kept; also where the slider of the page begins.
         num_examples: images of the contact sheet, drawn at random; half as many of the surest and least sure
             relations.
@@ -66,7 +81,7 @@ def write_report(
         AnnotationError: the truth cannot be used.
         ValueError: the truth of an image has another number of boxes, or there is no matcher for its baselines.
     """
-    known = read_truth(truth) if truth is not None else None
+    known = Truth(truth, index=Path(out) / "index") if truth is not None else None
     if known is not None and matcher is None:
         raise ValueError("scores against the truth compare with captions alone, which takes the matcher")
     methods = Methods(known, matcher) if known is not None and matcher is not None else None
@@ -76,16 +91,18 @@ def write_report(
     folder = Path(out) / "report"
     with image_table(folder / "tables" / "images.csv") as table:
         for report in images:
-            counts = statistics.add(report)
-            table.add(report, counts)
+            of_image = statistics.add(report)
+            table.add(report, of_image)
             for collector in (sample, most, least):
                 collector.add(report)
-            if not counts.kept:
+            if not of_image.kept:
                 nothing.add(report)
             if methods is not None:
                 methods.add(report)
     rows, failed = levels(statistics), count_failures(failures)
     write_tables(folder / "tables", statistics, rows, failed, class_names)
+    write_counts(folder / "tables" / "counts.csv", counts or {})
+    write_sheets(folder, sample.images, class_names=class_names, threshold=threshold, title=title)
     charts = _charts(statistics, class_names)
     scores = None
     if methods is not None:
@@ -95,6 +112,9 @@ def write_report(
         write_curves(folder / "tables" / "scores.csv", curves)
         scores = methods.summary(threshold)
         write_atomically(folder / "scores.json", json.dumps(scores, indent=1) + "\n")
+    if agreement is not None:
+        charts["agreement"] = figures.agreement(agreement, threshold)
+        write_agreement(folder / "tables" / "agreement.csv", agreement)
     cards = Cards(class_names, matcher, known)
     groups = {
         "sample": [cards.card(report) for report in sample.images],
@@ -122,6 +142,9 @@ def write_report(
             "most": groups["most"],
             "least": groups["least"],
             "failures": failed,
+            "counts": counts or {},
+            "agreement": agreement,
+            "agreement_rows": [] if agreement is None else [(step, agreement.at(step)) for step in THRESHOLDS],
             "settings": settings or {},
             "data": as_script(unpictured),
         },

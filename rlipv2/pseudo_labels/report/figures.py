@@ -8,8 +8,25 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from rlipv2.pages.charts import BLUE, COLOURS, GREEN, ORANGE, nothing, short, svg
+from rlipv2.pseudo_labels.agreement import Agreement
 from rlipv2.pseudo_labels.report.statistics import SCORE_BINS, Statistics, funnel
 from rlipv2.pseudo_labels.truth import Curve
+
+
+def agreement(found: Agreement, threshold: float) -> str:
+    """The share of relations, and of related pairs, that two runs have in common, by threshold."""
+
+    def draw(axes: Axes) -> None:
+        if not found.here[0] and not found.there[0]:
+            return nothing(axes)
+        steps = np.linspace(0, 1, len(found.here))
+        axes.plot(steps, found.shares, color=BLUE, label="relations")
+        axes.plot(steps, found.pair_shares, color=ORANGE, label="related pairs")
+        _threshold(axes, threshold)
+        axes.set(xlabel="score at least", ylabel="in both, of those in any", xlim=(0, 1), ylim=(0, 1.03))
+        axes.legend(frameon=False)
+
+    return svg("agreement", draw)
 
 
 def score_histogram(statistics: Statistics) -> str:

@@ -1,6 +1,6 @@
 """What the page of a report shows of single images."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from rlipv2.pages.pictures import thumbnail

@@ -3,7 +3,7 @@
 import csv
 import io
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -11,6 +11,8 @@ from typing import Any
 
 from rlipv2.ops.files import opened_atomically
 from rlipv2.pages.tables import write_table
+from rlipv2.pseudo_labels.agreement import STEPS as AGREEMENT_STEPS
+from rlipv2.pseudo_labels.agreement import Agreement
 from rlipv2.pseudo_labels.batches import ImageFailure
 from rlipv2.pseudo_labels.report.statistics import THRESHOLDS, ImageCounts, Level, ReportImage, Statistics, funnel
 from rlipv2.pseudo_labels.truth import STEPS, Curve
@@ -114,6 +116,20 @@ def write_curves(path: Path, curves: dict[str, Curve]) -> None:
             rows.append((name, f"{curve.thresholds[k]:.2f}", kept, int(curve.right[k]), int(curve.found[k]), *figures))
     header = ("method", "threshold", "kept", "right", "found", "precision", "recall", "f1")
     write_table(path, header, rows)
+
+
+def write_counts(path: Path, counts: Mapping[str, Mapping[str, int]]) -> None:
+    """Writes what each stage counted."""
+    rows = [(stage, what, count) for stage, some in counts.items() for what, count in some.items()]
+    write_table(path, ("stage", "what", "count"), rows)
+
+
+def write_agreement(path: Path, found: Agreement) -> None:
+    """Writes how far two runs agree at each threshold."""
+    columns = ("here", "there", "both", "share", "pair_share")
+    steps = [(k / AGREEMENT_STEPS, found.at(k / AGREEMENT_STEPS)) for k in range(AGREEMENT_STEPS + 1)]
+    rows = [(f"{step:.2f}", *(f"{at[name]:.6g}" for name in columns)) for step, at in steps]
+    write_table(path, ("threshold", *columns), rows)
 
 
 def _ordered(counts: Counter[Any]) -> list[tuple[Any, int]]:
