@@ -7,13 +7,12 @@ import torch
 
 from rlipv2.callbacks import (
     EffectiveBatchSize,
-    distinct_triplets,
     possible_pairs,
     random_state,
     set_random_state,
     write_json,
 )
-from rlipv2.structures import LabelSpace, Triplets
+from rlipv2.structures import LabelSpace
 
 
 def trainer(batch_size, world_size=1, accumulate=1):
@@ -58,20 +57,6 @@ def test_json_has_null_for_what_is_undefined(tmp_path):
     write_json(tmp_path / "new" / "metrics.json", {"b": float("nan"), "a": 0.5})
     assert (tmp_path / "new" / "metrics.json").read_text() == '{\n "a": 0.5,\n "b": null\n}\n'
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["metrics.json"]
-
-
-def test_repeated_triplets_are_drawn_once():
-    box, far = [0.0, 0, 20, 20], [50.0, 50, 70, 70]
-    triplets = Triplets(
-        subject_boxes=torch.tensor([box, [0, 0, 21, 20], box, box]),
-        object_boxes=torch.tensor([box, box, far, box]),
-        subject_labels=torch.zeros(4, dtype=torch.int64),
-        object_labels=torch.zeros(4, dtype=torch.int64),
-        relation_labels=torch.tensor([0, 0, 0, 1]),
-        scores=torch.tensor([0.9, 0.8, 0.7, 0.6]),
-        label_space=LabelSpace(objects=("a",), relations=("x", "y")),
-    )
-    assert distinct_triplets(triplets).scores.tolist() == pytest.approx([0.9, 0.7, 0.6])
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import ast
 import json
 import re
 import shlex
+import shutil
 from importlib import import_module
 from pathlib import Path
 
@@ -214,6 +215,7 @@ def module_commands(document: Path) -> list[tuple[str, list[str]]]:
     text = document.read_text().replace("\\\n", " ")
     found = re.findall(r"python -m (rlipv2(?:\.\w+)*) ([^`\n#]+)", text)
     commands = [(module, shlex.split(rest)) for module, rest in found if not re.search(r"\.\.\.|[\[|]", rest)]
+    commands = [(module, words) for module, words in commands if not words[0].isupper()]  # "COMMAND" stands for any
     return [command for command in commands if not all(re.fullmatch("[a-z0-9_-]+", word) for word in command[1])]
 
 
@@ -253,3 +255,22 @@ def test_yaml_and_json_of_documents_can_be_read() -> None:
     for document in DOCUMENTS:
         for language, block in re.findall(r"```(yaml|json)\n(.*?)```", document.read_text(), flags=re.DOTALL):
             (yaml.safe_load if language == "yaml" else json.loads)(block)
+
+
+def test_the_backbone_of_the_page_about_extending_composes(tmp_path: Path) -> None:
+    (file,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/extending.md").read_text(), flags=re.DOTALL)
+    shutil.copytree(ROOT / "conf", tmp_path / "conf")
+    (tmp_path / "conf/backbone/resnet101.yaml").write_text(file)
+    with hydra.initialize_config_dir(str(tmp_path / "conf"), version_base="1.3"):
+        config = hydra.compose("train", ["experiment=hico_full", "backbone=resnet101", "model.init=null"])
+    check_config(config)
+    assert config.model.detector.backbone.name == "resnet101.tv_in1k"
+    assert config.total_batch_size == 64
+
+
+def test_targets_of_make_exist() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+    text = "\n".join(document.read_text() for document in DOCUMENTS)
+    named = set(re.findall(r"(?:`|^)make ([a-z-]+)", text, flags=re.MULTILINE))
+    assert named >= {"quickstart", "test", "docs", "demo"}
+    assert named - targets == set()

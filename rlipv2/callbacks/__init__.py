@@ -9,7 +9,7 @@ from rlipv2.callbacks.metrics_file import Baseline, MetricsFile, evaluate, write
 from rlipv2.callbacks.model_artifact import ModelArtifact
 from rlipv2.callbacks.pictures import Pictures
 from rlipv2.callbacks.random_states import RandomState, random_state, set_random_state
-from rlipv2.callbacks.shown import Kept, Shown, distinct_triplets, possible_pairs
+from rlipv2.callbacks.shown import Kept, Shown, possible_pairs
 from rlipv2.callbacks.speed import SpeedMonitor
 from rlipv2.callbacks.unit_writer import UnitWriter
 from rlipv2.callbacks.wandb_diagnosis import WandbDiagnosis
@@ -35,7 +35,6 @@ __all__ = [
     "WandbDiagnosis",
     "WandbLogger",
     "WeightFolder",
-    "distinct_triplets",
     "evaluate",
     "possible_pairs",
     "random_state",

@@ -105,7 +105,7 @@ class Pictures(pl.Callback):
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Draws the images of the test, and the sheet of all."""
         images = self._draw(trainer, "test", "test")
-        if self.sheet is not None and images:
+        if self.sheet is not None and images and not getattr(trainer, "fast_dev_run", False):
             contact_sheet(
                 [image.image for image in images],
                 [image.predicted for image in images],
@@ -136,7 +136,7 @@ class Pictures(pl.Callback):
         datamodule = trainer.datamodule  # type: ignore[attr-defined]
         dataset, arguments = datamodule.datasets[stage], datamodule.metric_arguments()
         images = [shown(kept, dataset[index], top=self.top, arguments=arguments) for index, kept in self.kept.items()]
-        if self.folder is not None:
+        if self.folder is not None and not getattr(trainer, "fast_dev_run", False):
             for image in images:
                 write_atomically(self.folder / folder / image.file_name, png(compared(image)))
         for logger in wandb_loggers(trainer):

@@ -11,7 +11,6 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from rlipv2.ops.nms import pairwise_nms
 from rlipv2.structures import Annotation, BoxPredictions, LabelSpace, PairPredictions, Sample, Triplets
 from rlipv2.visualize import annotation_triplets, correct_triplets
 
@@ -82,10 +81,10 @@ def shown(kept: Kept, sample: Sample, *, top: int, arguments: Mapping[str, Any])
         predicted = single_boxes(kept.predictions, space)
         ones = torch.ones(len(annotation.labels))
         labelled = single_boxes(BoxPredictions(annotation.boxes_xyxy, annotation.labels, ones), space)
-        predicted = _rows(predicted, _sound(predicted)).top(top)
+        predicted = predicted.select(_sound(predicted)).top(top)
     else:
         best = kept.predictions.top(100, space, possible_pairs(arguments, space))
-        predicted = distinct_triplets(_rows(best, _sound(best))).top(top)
+        predicted = best.select(_sound(best)).distinct().top(top)
         labelled = annotation_triplets(annotation, space)
     found = correct_triplets(predicted, labelled)
     return Shown(kept.index, annotation.file_name, sample.image, predicted, labelled, found)
@@ -106,17 +105,10 @@ def single_boxes(boxes: BoxPredictions, label_space: LabelSpace) -> Triplets:
 
 
 def _sound(predictions: Triplets) -> Tensor:
-    """Rows of finite predictions: a training that diverges ends with the message of the task, not with one of here."""
+    """True for finite predictions: a training that diverges ends with the message of the task, not with one of here."""
     values = [getattr(predictions, field.name) for field in dataclasses.fields(predictions)]
     real = [value for value in values if isinstance(value, Tensor) and value.is_floating_point()]
-    return torch.stack([value.reshape(len(value), -1).isfinite().all(1) for value in real]).all(0).nonzero()[:, 0]
-
-
-def _rows(predictions: Triplets, rows: Tensor) -> Triplets:
-    names = [field.name for field in dataclasses.fields(predictions)]
-    tensors = {name: getattr(predictions, name) for name in names if isinstance(getattr(predictions, name), Tensor)}
-    chosen: dict[str, Any] = {name: tensor[rows] for name, tensor in tensors.items()}
-    return dataclasses.replace(predictions, **chosen)
+    return torch.stack([value.reshape(len(value), -1).isfinite().all(1) for value in real]).all(0)
 
 
 def possible_pairs(arguments: Mapping[str, Any], label_space: LabelSpace) -> Float[Tensor, "r o"]:
@@ -130,11 +122,3 @@ def possible_pairs(arguments: Mapping[str, Any], label_space: LabelSpace) -> Flo
     valid = torch.zeros(shape)
     valid[torch.from_numpy(rows[:, 0]), torch.from_numpy(rows[:, 1])] = 1
     return valid
-
-
-def distinct_triplets(triplets: Triplets) -> Triplets:
-    """The triplets without repetitions of a better one: same names, both boxes nearly the same."""
-    names = torch.stack([triplets.subject_labels, triplets.relation_labels, triplets.object_labels], 1)
-    groups = torch.unique(names, dim=0, return_inverse=True)[1]
-    keep = pairwise_nms(groups.numpy(), triplets.subject_boxes.numpy(), triplets.object_boxes.numpy(), threshold=0.5)
-    return _rows(triplets, torch.from_numpy(keep).nonzero().flatten())

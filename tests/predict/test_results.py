@@ -1,8 +1,11 @@
 import json
 import multiprocessing
+import random
+import signal
 import socket
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -142,6 +145,33 @@ def test_two_runs_in_one_folder_are_refused(tmp_path):
         stop.set()
         other.join(30)
     Results(tmp_path, SETTINGS).__exit__(None, None, None)
+
+
+def _write_all(folder, count):
+    """A run in miniature: groups of four, of which only what is missing is added."""
+    with Results(folder, SETTINGS) as results:
+        for start in range(0, count, 4):
+            group = [line(f"{k:04d}.jpg", padding="x" * 5000) for k in range(start, min(start + 4, count))]
+            results.add([one for one in group if Key(one["image"]) not in results.done])
+
+
+def test_killed_at_random_nothing_is_lost_and_nothing_is_there_twice(tmp_path):
+    context, generator = multiprocessing.get_context("forkserver"), random.Random(0)
+    path, count, kills = tmp_path / "predictions.jsonl", 200, 0
+    while True:
+        process = context.Process(target=_write_all, args=(tmp_path, count))
+        process.start()
+        wanted = (path.stat().st_size if path.exists() else 0) + generator.randrange(1, 150_000)
+        while process.is_alive() and (not path.exists() or path.stat().st_size < wanted):
+            time.sleep(0.001)
+        if kills < 6:
+            process.kill()
+        process.join(60)
+        kills += process.exitcode == -signal.SIGKILL
+        if process.exitcode == 0:
+            break
+    assert kills >= 3
+    assert [one["image"] for one in read_lines(path)] == [f"{k:04d}.jpg" for k in range(count)]
 
 
 def test_long_values_are_cut_in_messages():
