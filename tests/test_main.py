@@ -48,7 +48,7 @@ def test_a_command_unlike_all_others_names_them_all(capsys):
 
 
 def test_the_commands_are_those_of_the_modules(capsys):
-    for name in ("check", "convert", "datasets", "metrics", "parity", "predict"):
+    for name in COMMANDS:
         with pytest.raises(SystemExit) as stopped:
             main([name, "--help"])
         assert stopped.value.code == 0

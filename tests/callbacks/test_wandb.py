@@ -21,10 +21,12 @@ from tests.test_train import ROOT, configured, even_scenes
 from tests.wandb_files import offline_runs
 
 
-@pytest.fixture(autouse=True)
-def _own_folder(monkeypatch, tmp_path_factory):
+@pytest.fixture(scope="module", autouse=True)
+def _own_folder(tmp_path_factory):
     """Copies of artifacts go there instead of the home of whoever tests."""
-    monkeypatch.setenv("WANDB_DATA_DIR", str(tmp_path_factory.mktemp("wandb")))
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("WANDB_DATA_DIR", str(tmp_path_factory.mktemp("wandb")))
+        yield
 
 
 @pytest.mark.parametrize(

@@ -202,6 +202,7 @@ def test_curves_reach_the_recall_and_have_the_area_of_the_relation() -> None:
     assert np.isnan(diagnosis.curves.by_relation[FEED].ap)
 
 
+@pytest.mark.filterwarnings("ignore:The ``compute`` method of metric DiagnosisMetric was called before")
 def test_nothing_predicted_and_nothing_labelled() -> None:
     empty = labelled([], [], [])
     assert diagnose([predicted()], [one_rides()], SPACE).ap == 0
