@@ -90,6 +90,10 @@ def test_rows_and_columns_of_a_heat_map_may_be_given() -> None:
     assert ">z<" not in heat_map("frequent", counts, ("row", "column"), (9, 9))
 
 
+def test_names_are_no_formulas() -> None:
+    assert ">$\\foo$<" in heat_map("dollars", {("$\\foo$", "5$ or 6$"): 3}, ("row", "column"), (9, 9))
+
+
 def test_templates_do_not_need_matplotlib() -> None:
     code = (
         "import sys, rlipv2.pages.template, rlipv2.pages.pictures; print({'matplotlib', 'torch'} & sys.modules.keys())"

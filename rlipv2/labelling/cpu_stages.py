@@ -10,7 +10,7 @@ import hydra
 from rlipv2.labelling.inputs import Inputs, plain
 from rlipv2.labelling.settings import is_template
 from rlipv2.pseudo_labels import official_files, stages
-from rlipv2.pseudo_labels.prior import CandidatesOfPrior, read_prior
+from rlipv2.pseudo_labels.prior import CandidatesOfPrior, prior_of_classes
 from rlipv2.pseudo_labels.workers import UnitFunction
 
 logger = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ def unit_function(stage: str, inputs: Inputs, *, quiet: bool = False) -> Make | 
     if stage == "parse":
         return partial(parse_stage, plain(config.parser))
     if stage == "candidates" and config.candidates.prior:
-        prior = read_prior(config.candidates.prior, inputs.images.names)
+        prior = prior_of_classes(config.candidates.prior, inputs.images.names)
         return partial(CandidatesOfPrior, prior, mode=config.mode, group_size=config.candidates.group_size)
     if stage == "candidates":
         matcher, options = inputs.matcher_options()

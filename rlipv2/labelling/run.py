@@ -18,6 +18,7 @@ from rlipv2.labelling.processes import FIRST, launched, place
 from rlipv2.labelling.settings import stage_settings
 from rlipv2.pseudo_labels import export, merging, overview, stages
 from rlipv2.pseudo_labels.agreement import agreement
+from rlipv2.pseudo_labels.filters import MergeRules
 from rlipv2.pseudo_labels.plan import Plan, forget, join_plan, read_plan
 from rlipv2.pseudo_labels.progress import Progress
 from rlipv2.pseudo_labels.report import write_report
@@ -47,6 +48,8 @@ class Run:
         if "tag" in self.stages and not config.annotations:
             config.tagger.init = utils.resolve_weights(config.tagger.init, logs=config.paths.logs)
         _check(config)
+        if {"merge", "report"} & wanted:
+            _ = self.rules  # refuses what is found hours later otherwise
 
     def __call__(self) -> None:
         """Runs all stages in their order."""
@@ -86,6 +89,11 @@ class Run:
                 wanted = {stage: stage_settings(stage, self.inputs), **wanted}
         return wanted
 
+    @cached_property
+    def rules(self) -> MergeRules:
+        """Which relations are merged and shown."""
+        return merging.rules_of({name: self.config.merge[name] for name in merging.RULES})
+
     def run_stage(self, stage: str) -> None:
         """A stage that works in units."""
         plan = self.plan  # refuses what must not be mixed before anything is written
@@ -103,19 +111,17 @@ class Run:
 
     def merge(self) -> None:
         """One file of all units; of several jobs the one that finds everything complete writes it."""
-        options = plain(self.config.merge)
-        kept = {name: options.pop(name) for name in ("file", "allow_incomplete", "index", "image_paths")}
+        options = {name: value for name, value in plain(self.config.merge).items() if name not in merging.RULES}
         try:
-            merging.merge(self.plan, self.inputs.images, merging.rules_of(options), **kept)
+            merging.merge(self.plan, self.inputs.images, self.rules, **options)
         except UnitError as error:
             self._leave("merge", error)
 
     def report(self) -> None:
         """The page about everything."""
-        images, plan, options = self.inputs.images, self.plan, plain(self.config.merge)
-        rules = merging.rules_of({name: value for name, value in options.items() if name in merging.RULES})
+        images, plan = self.inputs.images, self.plan
         try:
-            units, _ = merging.complete_units(plan, allow_incomplete=options["allow_incomplete"])
+            units, _ = merging.complete_units(plan, allow_incomplete=self.config.merge.allow_incomplete)
         except UnitError as error:
             self._leave("report", error)
             return
@@ -123,7 +129,7 @@ class Run:
         truth, other = settings.pop("truth"), settings.pop("compare")
         page = write_report(
             self.out,
-            merging.report_images(plan, images, rules, units),
+            merging.report_images(plan, images, self.rules, units),
             class_names=images.names,
             matcher=stages.make_matcher(images.names, **self.inputs.matcher_options()[0]),
             truth=None if truth is None else Path(truth),
@@ -171,7 +177,11 @@ class Run:
 
 
 def _check(config: DictConfig) -> None:
-    job, threshold = config.job, config.report.threshold
+    job, threshold, candidates = config.job, config.report.threshold, config.candidates
+    if candidates.file and candidates.prior:
+        raise utils.ConfigError(
+            f"candidates.file={candidates.file} candidates.prior={candidates.prior}: candidates come from one of both"
+        )
     if not 0 <= job.index < job.count:
         raise utils.ConfigError(
             f"job.index={job.index} job.count={job.count}: jobs are counted from 0 to job.count - 1"

@@ -19,7 +19,7 @@ from rlipv2.models import RelationTagger
 from rlipv2.pseudo_labels import stages
 from rlipv2.pseudo_labels.captions.generation import resolved_precision
 from rlipv2.pseudo_labels.plan import digest
-from rlipv2.pseudo_labels.prior import read_prior
+from rlipv2.pseudo_labels.prior import prior_of_classes
 
 MODEL_FILES = {".safetensors", ".bin", ".json", ".txt", ".model"}
 """Endings of the files of a model of transformers in a folder: weights, settings, words."""
@@ -88,7 +88,7 @@ def _candidates(inputs: Inputs) -> dict[str, Any]:
     if config.group_size < 1:
         raise utils.ConfigError(f"candidates.group_size={config.group_size}: expected at least 1")
     if config.prior:
-        prior = read_prior(config.prior, inputs.images.names)
+        prior = prior_of_classes(config.prior, inputs.images.names)
         return {"mode": inputs.config.mode, "group_size": config.group_size, "prior": digest(prior)}
     matcher = stages.make_matcher(inputs.images.names, **inputs.matcher_options()[0])  # refuses what does not exist
     words = digest([asdict(row) for row in matcher.class_words])  # of a file or of this version's tables

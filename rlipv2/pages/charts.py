@@ -18,6 +18,7 @@ INK = "#012345"
 """Stands for the colour of the text around it, which the page decides; no chart may use it for anything else."""
 _STYLE: Any = {
     "svg.fonttype": "none",  # text stays text: it can be searched, and takes the font of the page
+    "text.parse_math": False,  # a dollar in a name is a dollar
     "font.size": 9.5,
     "axes.titlesize": 10.5,
     "axes.spines.top": False,

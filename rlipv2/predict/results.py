@@ -106,11 +106,13 @@ class Results:
         return (self.folder / name).exists()
 
     def _clear(self) -> None:
-        for name in (RUN, *FILES):
+        """Removes all results, and last what tells that they are ours: if killed here, the next start goes on."""
+        for name in FILES:
             (self.folder / name).unlink(missing_ok=True)
         for name in FOLDERS:
             if self._has(name):
                 shutil.rmtree(self.folder / name)
+        (self.folder / RUN).unlink()
 
     def _opened(self, name: str) -> BinaryIO:
         return (self.folder / name).open("ab")

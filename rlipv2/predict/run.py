@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from rlipv2.predict.images import read_image
+from rlipv2.predict.images import ImageError, read_image
 from rlipv2.predict.inputs import Source
 from rlipv2.predict.names import DRAWN, video_name
 from rlipv2.predict.pictures import Pictures, Predict
@@ -30,8 +30,9 @@ Read = Tensor | Exception
 """A decoded image, or why it cannot be decoded."""
 READ_AHEAD = 2
 """Groups that are decoded while one is predicted."""
-UNUSABLE_NAME = (errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ)
-"""Errors of writing that are due to the name of one image; any other, as a full disk, ends the run."""
+OF_ONE_IMAGE = (errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ, None)
+"""Errors of writing that are due to the name of one image, or (None) to its size: no JPEG is longer than 65,500 pixels.
+Any other, as a full disk, ends the run."""
 
 
 @dataclass
@@ -156,7 +157,7 @@ class Runner:
     def _predict_each(self, images: list[Tensor]) -> Sequence[Triplets | Exception]:
         """Triplets of images; if that fails for all at once, one by one, so that a single image cannot stop the others.
 
-        What fails for each of several images is no fault of theirs and is raised.
+        What fails for each of several images is no fault of theirs and is raised, unless it says that it is.
         """
         try:
             return self.predict(images)
@@ -172,8 +173,9 @@ class Runner:
             except (ValueError, RuntimeError) as error:
                 found.append(error)
         failed = [one for one in found if isinstance(one, Exception)]
-        if len(failed) == len(images):
-            raise failed[0]
+        ours = [error for error in failed if not isinstance(error, ImageError)]
+        if ours and len(failed) == len(images):
+            raise ours[0]
         return found
 
     def _note(self, saved: Iterable[tuple[str, Triplets, Future[None]]]) -> None:
@@ -183,7 +185,7 @@ class Runner:
             try:
                 future.result()
             except OSError as error:
-                if error.errno not in UNUSABLE_NAME:
+                if error.errno not in OF_ONE_IMAGE:
                     raise
                 self._fail(name, error)
                 continue

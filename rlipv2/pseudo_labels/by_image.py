@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
+from rlipv2.datasets.errors import AnnotationError
 from rlipv2.datasets.json_stream import Watch
 from rlipv2.datasets.store import Source, StoreWriter, open_store, reading, store_at, store_folder
 from rlipv2.datasets.store.sources import outdated_sources
@@ -103,7 +105,7 @@ def _build(path: Path, read: Read, kind: str, writer: StoreWriter) -> dict[str, 
         runs = itertools.groupby(read(path, progress.watch), key=lambda item: item[0])
         texts = ((image, json.dumps([record for _, record in some])) for image, some in runs)
         for chunk in _batched(texts):
-            ids = np.array([image for image, _ in chunk], np.int64)
+            ids = _ids(path, [image for image, _ in chunk])
             columns.append(image_ids=ids, records=[text for _, text in chunk])
     arrays = columns.arrays()
     rows = np.argsort(arrays["image_ids"], kind="stable")
@@ -111,6 +113,19 @@ def _build(path: Path, read: Read, kind: str, writer: StoreWriter) -> dict[str, 
     del arrays, rows
     writer.write_all({"records": table})
     return {"kind": kind, "sources": {"records": source.finished(path, progress.sha256).to_meta()}}
+
+
+def image_id_of(key: str) -> int | None:
+    """The image id that a key of a JSON object stands for; None where it is none."""
+    return int(key) if re.fullmatch(r"-?\d+", key) else None
+
+
+def _ids(path: Path, ids: list[int]) -> Int[np.ndarray, " n"]:
+    try:
+        return np.array(ids, np.int64)
+    except OverflowError:
+        largest = max(ids, key=abs)
+        raise AnnotationError.in_file(path, f"image id {largest}", "ids have at most 18 digits") from None
 
 
 def _batched(texts: Iterator[tuple[int, str]]) -> Iterator[tuple[tuple[int, str], ...]]:

@@ -150,9 +150,10 @@ def prior_candidates(
 ) -> list[Group]:
     """Candidates from relations that are known between classes, instead of captions.
 
-    All ordered pairs of boxes whose classes have relations in the prior, in lexicographic order; texts of a group are
-    those of its pairs. In "parity" the number of groups is that of all pairs of boxes, as officially, so that the last
-    ones may be empty (datasets/rlipv2_helper/OD_rel_cand_select.py).
+    All ordered pairs of boxes whose classes have relations in the prior. In "parity" they are in lexicographic order,
+    texts of a group are those of all its pairs, and the number of groups is that of all pairs of boxes, as officially,
+    so that the last ones may be empty (datasets/rlipv2_helper/OD_rel_cand_select.py). In "fast" the pairs of a group
+    have the same two classes.
 
     Args:
         image: the image with its boxes.
@@ -164,9 +165,12 @@ def prior_candidates(
     count = len(labels)
     present = sorted({*labels.tolist()})
     known = [(s, "", o) for s in present for o in present if prior.get(s, {}).get(o)]
+    if mode == "fast":
+        each = ([(s, text, o) for text in prior[s][o]] for s, _, o in known)
+        return [group for some in each for group in _groups_of_classes(labels, some, None, group_size)]
     pairs, which = matching_pairs(labels, known, None)
     texts = [prior[known[row][0]][known[row][2]] for row in which.tolist()]
-    groups = count * (count - 1) // group_size + 1 if mode == "parity" else -(-len(pairs) // group_size)
+    groups = count * (count - 1) // group_size + 1
     parts = [slice(row * group_size, (row + 1) * group_size) for row in range(groups)]
     return [Group(pairs[part], tuple(dict.fromkeys(text for some in texts[part] for text in some))) for part in parts]
 

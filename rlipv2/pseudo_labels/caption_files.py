@@ -6,7 +6,7 @@ from typing import Any
 
 from rlipv2.datasets.errors import AnnotationError
 from rlipv2.datasets.json_stream import Watch, iterate_members
-from rlipv2.pseudo_labels.by_image import RecordsByImage
+from rlipv2.pseudo_labels.by_image import RecordsByImage, image_id_of
 
 MEMBERS_OF_COCO = {"annotations", "images", "info", "licenses", "type", "categories"}
 
@@ -37,7 +37,8 @@ def _captions(path: Path, watch: Watch) -> Iterator[tuple[int, str]]:
             if key == "annotations" and number >= 0:
                 yield _of_coco(path, number, record)
             continue
-        if not key.lstrip("-").isdecimal():
+        image = image_id_of(key)
+        if image is None:
             if of_coco:
                 continue
             todo = 'expected {"<image id>": [caption, ...]}, or captions of COCO'
@@ -46,7 +47,7 @@ def _captions(path: Path, watch: Watch) -> Iterator[tuple[int, str]]:
             todo = "expected a list of captions"
             raise AnnotationError.in_record(path, 0, key, field="captions", value=record, wrong="no list", todo=todo)
         if number >= 0:
-            yield int(key), _text(path, number, key, record)
+            yield image, _text(path, number, key, record)
 
 
 def _of_coco(path: Path, number: int, record: Any) -> tuple[int, str]:

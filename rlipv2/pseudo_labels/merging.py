@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 from filelock import FileLock
 
-from rlipv2.datasets.files import read_json, sha256
+from rlipv2.datasets.files import sha256
 from rlipv2.ops.files import remove_leftovers, write_atomically
 from rlipv2.pseudo_labels.annotations import FIRST_IDS, RecordIds, image_record, write_annotations, write_store
 from rlipv2.pseudo_labels.batches import ImageFailure
 from rlipv2.pseudo_labels.filters import MergeRules, Record
 from rlipv2.pseudo_labels.plan import Plan, digest
+from rlipv2.pseudo_labels.prior import read_prior
 from rlipv2.pseudo_labels.records import LabelledImage, SceneGraph, Tags
 from rlipv2.pseudo_labels.report import ReportImage
 from rlipv2.pseudo_labels.source import LabelledImages
@@ -32,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 
 def rules_of(options: Mapping[str, Any]) -> MergeRules:
-    """The rules of plain options; `prior` is a JSON file {subject: {object: [relation, ...]}}.
+    """The rules of plain options; `prior` is a file, see `read_prior`.
 
     Raises:
         DatasetNotFoundError: there is no such file.
@@ -41,7 +42,7 @@ def rules_of(options: Mapping[str, Any]) -> MergeRules:
     """
     rules = MergeRules(**{name: value for name, value in options.items() if name != "prior"})
     prior = options.get("prior")
-    return rules if prior is None else replace(rules, prior=read_json(Path(prior).expanduser()))
+    return rules if prior is None else replace(rules, prior=read_prior(prior))
 
 
 def merge(

@@ -1,7 +1,7 @@
 """Files of the official pipeline that are read in the place of a stage: scene graphs, candidates, scored relations."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from jaxtyping import Int
 from rlipv2.datasets.errors import AnnotationError
 from rlipv2.datasets.json_stream import Watch, iterate_members, iterate_records
 from rlipv2.pseudo_labels.batches import ImageFailure
-from rlipv2.pseudo_labels.by_image import RecordsByImage
+from rlipv2.pseudo_labels.by_image import RecordsByImage, image_id_of
 from rlipv2.pseudo_labels.candidates import image_boxes_xywh, kept_boxes
 from rlipv2.pseudo_labels.records import Group, LabelledImage, SceneGraph, Tags
 from rlipv2.pseudo_labels.units import UnitResult
@@ -174,7 +174,12 @@ def _joined(records: Sequence[Mapping[str, Any]]) -> Tags:
 def _graphs(path: Path, watch: Watch) -> Iterator[tuple[int, Any]]:
     for image, number, content in _lists_of_images(path, watch, "scene graphs"):
         try:
-            yield image, SceneGraph.from_dict(content).to_dict()
+            graph = SceneGraph.from_dict(content)
+            texts = [entity.span for entity in graph.entities] + [row.relation for row in graph.relations]
+            _check_types(texts, str, "a span or relation is no text")
+            ends = [end for row in graph.relations for end in (row.subject, row.object)]
+            _check_types(ends, int, "an end is no whole number")
+            yield image, graph.to_dict()
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise _no_record(path, number, image, content, "scene graph", error) from None
 
@@ -183,8 +188,8 @@ def _candidates(path: Path, watch: Watch) -> Iterator[tuple[int, Any]]:
     for image, number, content in _lists_of_images(path, watch, "candidates"):
         try:
             group = Group.from_json(content)
-            if not all(isinstance(text, str) for text in group.texts):
-                raise TypeError("a text is no string")
+            _check_types(group.texts, str, "a text is no string")
+            _check_types([end for pair in content[0] for end in pair], int, "a box is no whole number")
             yield image, group.to_json()
         except (TypeError, ValueError) as error:
             raise _no_record(path, number, image, content, "[pairs, texts]", error) from None
@@ -199,10 +204,12 @@ def _scored(path: Path, watch: Watch) -> Iterator[tuple[int, Any]]:
             objects = [
                 {"name": str(row["names"]), "box": [float(row[key]) for key in "xywh"]} for row in record["objects"]
             ]
-            relations = [
+            relations: list[list[Any]] = [
                 [rows[row["subject_id"]], rows[row["object_id"]], str(row["predicate"]), float(row["confidence"])]
                 for row in record["relationships"]
             ]
+            if not all(0 <= row[3] <= 1 for row in relations):
+                raise ValueError("a confidence is not from 0 to 1")
             yield int(record["image_id"]), {"objects": objects, "relations": relations}
         except (KeyError, TypeError, ValueError) as error:
             raise _no_record(path, number, image, record, "annotation with confidences", error) from None
@@ -212,12 +219,18 @@ def _lists_of_images(path: Path, watch: Watch, what: str) -> Iterator[tuple[int,
     """(image id, number, element) of an object of lists whose keys are image ids."""
     todo = f'expected {{"<image id>": [...], ...}} with the {what} of each image'
     for key, number, element in iterate_members(path, watch=watch, expected=todo):
-        if not key.lstrip("-").isdecimal():
+        image = image_id_of(key)
+        if image is None:
             raise AnnotationError.in_file(path, f"{key!r} is no image id", todo)
         if number >= 0:
-            yield int(key), number, element
+            yield image, number, element
         elif element != []:
             raise AnnotationError.in_record(path, 0, key, field=what, value=element, wrong="no list", todo=todo)
+
+
+def _check_types(values: Iterable[Any], kind: type, wrong: str) -> None:
+    if not all(type(value) is kind for value in values):
+        raise TypeError(wrong)
 
 
 def _no_record(path: Path, number: int, image: Any, value: Any, what: str, error: Exception) -> AnnotationError:

@@ -18,6 +18,7 @@ from rlipv2.pseudo_labels.units import UnitResult
 
 Prior = dict[str, dict[str, list[str]]]
 """Relation texts by class of the subject and class of the object, most frequent first."""
+TODO = 'expected {"subject": {"object": ["relation", ...]}} with names of classes'
 
 
 def count_prior(records: Iterable[Mapping[str, Any]], matcher: Matcher, *, min_count: int = 1) -> Prior:
@@ -73,7 +74,7 @@ class CandidatesOfPrior:
     """Pairs of boxes whose classes have relations in a prior, which are asked about them; no captions are read.
 
     Args:
-        prior: texts by class of the subject and class of the object, see `read_prior`.
+        prior: texts by class of the subject and class of the object, see `prior_of_classes`.
         mode: "parity" or "fast", see `prior_candidates`.
         group_size: pairs that the tagger takes at once.
     """
@@ -95,24 +96,42 @@ class CandidatesOfPrior:
         return UnitResult(rows, (), counts)
 
 
-def read_prior(path: str | Path, names: Sequence[str]) -> dict[int, dict[int, list[str]]]:
-    """Relation texts by class of the subject and of the object, of a file `{"subject": {"object": [text, ...]}}`.
+def read_prior(path: str | Path) -> Prior:
+    """A file `{"subject": {"object": [text, ...]}}`, without empty texts.
+
+    Raises:
+        DatasetNotFoundError: no such file.
+        AnnotationError: not such a file.
+    """
+    path = Path(path).expanduser()
+    try:
+        return {
+            subject: {target: _texts(texts) for target, texts in some.items()}
+            for subject, some in read_json(path).items()
+        }
+    except (AttributeError, TypeError) as error:
+        raise AnnotationError.in_file(path, f"no prior ({error})", TODO) from error
+
+
+def prior_of_classes(path: str | Path, names: Sequence[str]) -> dict[int, dict[int, list[str]]]:
+    """What a file says of these classes, by their rows.
 
     Raises:
         DatasetNotFoundError: no such file.
         AnnotationError: not such a file, or none of its classes is among these names.
     """
-    path = Path(path).expanduser()
-    content, rows = read_json(path), {name: row for row, name in enumerate(names)}
-    todo = 'expected {"subject": {"object": ["relation", ...]}} with names of classes'
-    try:
-        prior = {
-            rows[subject]: {rows[target]: list(map(str, texts)) for target, texts in some.items() if target in rows}
-            for subject, some in content.items()
-            if subject in rows
-        }
-    except (AttributeError, TypeError) as error:
-        raise AnnotationError.in_file(path, f"no prior ({error})", todo) from error
+    rows = {name: row for row, name in enumerate(names)}
+    prior = {
+        rows[subject]: {rows[target]: texts for target, texts in some.items() if target in rows}
+        for subject, some in read_prior(path).items()
+        if subject in rows
+    }
     if not any(prior.values()):
-        raise AnnotationError.in_file(path, "none of its classes is one of the images'", todo)
+        raise AnnotationError.in_file(Path(path).expanduser(), "none of its classes is one of the images'", TODO)
     return prior
+
+
+def _texts(texts: Any) -> list[str]:
+    if not (isinstance(texts, list) and all(isinstance(text, str) for text in texts)):
+        raise TypeError(f"{texts!r} is no list of relations")
+    return [text for text in texts if text.strip()]

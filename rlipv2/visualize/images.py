@@ -14,13 +14,14 @@ from rlipv2.ops.files import write_atomically
 def to_image(image: Image.Image | Tensor | str | Path) -> Image.Image:
     """An RGB picture from a path, a picture, or a `uint8` tensor "3 h w".
 
-    Files are turned as their EXIF data ask for, as `RelationPredictor` reads them. Transparent parts become white.
+    Paths and pictures are turned as their EXIF data ask for, as `RelationPredictor` reads them; for boxes that count
+    in stored pixels, as those of datasets, give the pixels as a tensor. Transparent parts become white.
 
     Raises:
         TypeError: a tensor of another type: normalised pixels cannot be shown.
     """
     if isinstance(image, Image.Image):
-        return _opaque(image)
+        return _opaque(ImageOps.exif_transpose(image))
     if isinstance(image, Tensor):
         if image.dtype != torch.uint8 or image.ndim != 3 or len(image) != 3:
             raise TypeError(f"expected a uint8 tensor of shape (3, h, w), got {image.dtype} {tuple(image.shape)}")
@@ -44,7 +45,7 @@ def _opaque(picture: Image.Image) -> Image.Image:
     if picture.has_transparency_data:
         picture = picture.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
-    if picture.mode.startswith("I;16"):
-        pixels = np.asarray(picture) >> 8
+    if picture.mode.startswith("I"):  # 16 bits, whatever Pillow keeps them in
+        pixels = (np.asarray(picture) >> 8).clip(0, 255)
         return Image.fromarray(pixels.astype(np.uint8)).convert("RGB")
     return picture.convert("RGB")

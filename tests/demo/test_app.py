@@ -55,12 +55,15 @@ def page(address):
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
         opened = browser.new_page(viewport={"width": 1400, "height": 1000}, accept_downloads=True)
-        # nothing outside of this machine may be needed
+        # nothing outside of this machine may be needed, or asked
+        asked: list[str] = []
+        opened.on("request", lambda request: asked.append(request.url))
         opened.route("**/*", lambda route: route.continue_() if "127.0.0.1" in route.request.url else route.abort())
         opened.set_default_timeout(60_000)
         opened.goto(address)
         yield opened
         browser.close()
+        assert [url for url in asked if not url.startswith((address, "data:", "blob:"))] == []
 
 
 def shown(page) -> int:

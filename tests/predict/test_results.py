@@ -93,6 +93,22 @@ def test_overwrite_removes_results_and_nothing_else(tmp_path):
     assert json.loads((tmp_path / "run.json").read_text())["settings"] == {"top": 20}
 
 
+def test_an_overwriting_that_was_killed_can_be_started_again(tmp_path, monkeypatch):
+    with Results(tmp_path, SETTINGS) as results:
+        results.add([line("a.jpg")])
+    (tmp_path / "drawn").mkdir()
+
+    def killed(folder):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("rlipv2.predict.results.shutil.rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            Results(tmp_path, {"top": 20}, overwrite=True)
+    with Results(tmp_path, {"top": 20}, overwrite=True) as results:
+        assert not results.done
+
+
 @pytest.mark.parametrize("name", ["index.html", "predictions.jsonl", "drawn"])
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_files_of_somebody_else_are_never_touched(name, overwrite, tmp_path):

@@ -2,7 +2,9 @@ import json
 
 import pytest
 import torch
+from PIL import Image
 
+from rlipv2.predict.images import ImageError
 from rlipv2.predict.inputs import Source, find_inputs
 from rlipv2.predict.names import picture_name, video_name
 from rlipv2.predict.results import read_lines
@@ -90,8 +92,6 @@ def test_one_image_that_the_network_refuses_does_not_stop_the_others_of_its_grou
             raise RuntimeError("too narrow")
         return fakes.predict(images)
 
-    from PIL import Image
-
     picture = Image.open(photos / "0001.png")
     picture.putpixel((0, 0), (7, 0, 0))
     picture.save(photos / "0001.png")
@@ -107,6 +107,21 @@ def test_what_fails_for_all_images_is_raised(photos, tmp_path):
 
     with pytest.raises(RuntimeError, match="no such operator"):
         fakes.run(find_inputs([str(photos)]), tmp_path / "out", predict=broken)
+
+
+def test_a_group_of_unusable_images_does_not_stop_the_others(photos, tmp_path):
+    def picky(images):
+        if int(images[0][0, 0, 0]) == 7 or len(images) > 1:
+            raise ImageError("tensor", "too narrow")
+        return fakes.predict(images)
+
+    for name in ("0000.png", "0001.png"):
+        picture = Image.open(photos / name)
+        picture.putpixel((0, 0), (7, 0, 0))
+        picture.save(photos / name)
+    fakes.run(find_inputs([str(photos)]), tmp_path / "out", predict=picky, batch_size=2)
+    assert set(errors(tmp_path / "out")) == {"0000.png", "0001.png"}
+    assert len(lines(tmp_path / "out")) == 5
 
 
 def test_too_little_memory_is_raised_at_once(photos, tmp_path):
@@ -136,6 +151,13 @@ def test_a_name_too_long_for_its_picture_is_an_error_of_that_image(photos, tmp_p
     (photos / "0001.png").rename(photos / name)
     fakes.run(find_inputs([str(photos)]), tmp_path / "out", pictures={"draw": True, "gallery": False})
     assert set(errors(tmp_path / "out")) == {name}
+    assert len(lines(tmp_path / "out")) == 6
+
+
+def test_a_picture_longer_than_jpeg_allows_is_an_error_of_that_image(photos, tmp_path):
+    Image.new("RGB", (65_600, 2)).save(photos / "0001.png")
+    fakes.run(find_inputs([str(photos)]), tmp_path / "out", pictures={"draw": True, "gallery": False})
+    assert set(errors(tmp_path / "out")) == {"0001.png"}
     assert len(lines(tmp_path / "out")) == 6
 
 

@@ -166,7 +166,10 @@ def test_candidates_from_relations_known_between_classes():
         [[[2, 1]], ["on"]],
         [[], []],  # six pairs of boxes
     ]
-    assert len(prior_candidates(THREE, prior, group_size=3)) == 2
+    assert as_json(prior_candidates(THREE, prior, group_size=3)) == [
+        [[[0, 2], [1, 2]], ["riding", "on"]],
+        [[[2, 0], [2, 1]], ["on"]],  # "riding" is of other classes
+    ]
     assert prior_candidates(image(), prior) == []
 
 

@@ -93,24 +93,44 @@ def test_annotations_of_other_boxes_are_failures(world):
     assert sorted((error["image_id"], error["kind"]) for error in errors) == [(n, "other boxes") for n in (1, 2, 3)]
 
 
+def graph_of(subject, target, relation):
+    row = {"subject": subject, "object": target, "relation": relation}
+    return {"entities": [{"span": "a man"}, {"span": "a horse"}], "relations": [row]}
+
+
+def scored(confidence):
+    objects = [{"object_id": n, "names": "dog", "x": 0, "y": 0, "w": 5, "h": 5} for n in (1, 2)]
+    relation = {"subject_id": 1, "object_id": 2, "predicate": "on", "confidence": confidence}
+    return {"image_id": 1, "objects": objects, "relationships": [relation]}
+
+
 @pytest.mark.parametrize(
     ("option", "content", "told"),
     [
         ("graphs", {"x": []}, "'x' is no image id"),
         ("graphs", {"1": [{"entities": []}]}, r"record 0 \(image 1\).*no scene graph \(KeyError: 'relations'\)"),
         ("graphs", {"1": 5}, "no list"),
+        ("graphs", {"--1": []}, "'--1' is no image id"),
+        ("graphs", {"9" * 20: [{"entities": [], "relations": []}]}, "image id 9+; ids have at most 18 digits"),
+        ("graphs", {"1": [{"entities": [{"span": 5}], "relations": []}]}, "a span or relation is no text"),
+        ("graphs", {"1": [graph_of(0.0, 1, "on")]}, "an end is no whole number"),
+        ("graphs", {"1": [graph_of(0, 1, 7)]}, "a span or relation is no text"),
+        ("captions", {"--1": ["a dog"]}, "'--1' is no image id"),
+        ("candidates.file", {"1": [[[[0.7, 1]], ["on"]]]}, "a box is no whole number"),
         ("graphs", [], "its top level is no object"),
         ("candidates.file", {"1": [[[[0, 1]], [5]]]}, r"no \[pairs, texts\]"),
         ("candidates.file", {"1": [[1, 2, 3]]}, r"no \[pairs, texts\]"),
         ("annotations", [{"image_id": 1, "objects": [], "relationships": [{}]}], "annotation with confidences"),
         ("annotations", {}, "its top level is no list"),
+        ("annotations", [scored(1.5)], "a confidence is not from 0 to 1"),
+        ("annotations", [scored(float("nan"))], "a confidence is not from 0 to 1"),
     ],
 )
 def test_unusable_files_are_refused_by_their_record(world, option, content, told):
     path = world / "unusable.json"
     path.write_text(json.dumps(content))
     with pytest.raises(AnnotationError, match=told):
-        labelled(world, "unusable", f"{option}={path}", "captions=null", ALL)
+        labelled(world, "unusable", "captions=null", f"{option}={path}", ALL)
     assert not (world / "unusable/plan.json").exists()
 
 
@@ -139,6 +159,18 @@ def test_candidates_may_come_from_a_prior(world):
     prior.write_text(json.dumps({"car": {"horse": ["riding"]}}))
     with pytest.raises(AnnotationError, match="none of its classes"):
         labelled(world, "prior2", f"candidates.prior={prior}", "captions=null", ALL)
+    with pytest.raises(utils.ConfigError, match="candidates come from one of both"):
+        labelled(world, "prior2", f"candidates.prior={prior}", "candidates.file=x.json", ALL)
+
+
+@pytest.mark.parametrize("content", [{"person": {"horse": "riding"}}, {"person": ["riding"]}, [1]])
+@pytest.mark.parametrize("option", ["candidates.prior", "merge.prior"])
+def test_unusable_priors_are_refused_before_anything_begins(world, option, content):
+    prior = world / "unusable_prior.json"
+    prior.write_text(json.dumps(content))
+    with pytest.raises(AnnotationError, match="no prior"):
+        labelled(world, "unusable", f"{option}={prior}", ALL)
+    assert not (world / "unusable/plan.json").exists()
 
 
 def test_two_runs_are_compared_and_sheets_of_pictures_are_written(world):
@@ -152,6 +184,8 @@ def test_two_runs_are_compared_and_sheets_of_pictures_are_written(world):
     with Image.open(world / "whole/report/sheet_000.png") as sheet:
         assert sheet.width > 4 * 300
         assert np.asarray(sheet.convert("RGB")).std() > 5
+    labelled(world, "whole", "stages=[report]", "report.num_examples=0")
+    assert not (world / "whole/report/tables/agreement.csv").exists()
     labelled(world, "whole", "stages=[report]", "report.num_examples=0", f"report.compare={world / 'whole'}")
     same = (world / "whole/report/tables/agreement.csv").read_text().splitlines()[1].split(",")
     assert same[1] == same[2] == same[3] != "0"

@@ -45,6 +45,16 @@ def test_agreement_with_a_careful_reader(name):
         ("a cat on the", []),
         ("a man ' s hat on a t - shirt", [("hat", "on", "t-shirt")]),
         ("a cat on a mat. a dog chases it", [("cat", "on", "mat")]),
+        ("a pan on a gas stove", [("pan", "on", "gas stove")]),
+        ("a girl throws paper into a trash can", [("girl", "throw", "paper"), ("girl", "into", "trash can")]),
+        ("a parrot that can ride a bike", [("parrot", "ride", "bike")]),
+        ("a girl in a high chair", [("girl", "in", "high chair")]),
+        ("a player trying to block the goal", [("player", "block", "goal")]),
+        ("an owl with its wings spread", [("owl", "with", "wing")]),
+        ("a mirror with a light up in front of a tub", [("mirror", "with", "light"), ("mirror", "in front of", "tub")]),
+        ("a boy sharing a loaf of bread", [("boy", "share", "bread")]),
+        ("a goat on a rope being fed by a girl", [("goat", "on", "rope"), ("girl", "feed", "goat")]),
+        ("a boy opens a box together with a girl", [("boy", "open", "box"), ("boy", "with", "girl")]),
     ],
 )
 def test_triplets(caption, expected):

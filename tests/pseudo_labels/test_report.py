@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from rlipv2.microworld import write_coco
 from rlipv2.pages.charts import heat_map, svg
@@ -22,6 +23,7 @@ from rlipv2.pseudo_labels.records import Tags
 from rlipv2.pseudo_labels.report import ReportImage, write_report
 from rlipv2.pseudo_labels.report.examples import Extremes, Reservoir
 from rlipv2.pseudo_labels.report.figures import top_relations
+from rlipv2.pseudo_labels.report.sheets import write_sheets
 from rlipv2.pseudo_labels.report.statistics import Statistics, funnel, levels
 from tests.pseudo_labels.report_images import CLASS_NAMES, matcher, report_images
 
@@ -353,6 +355,17 @@ def test_a_browser_shows_it_and_filters(tmp_path, report, images):
     named = [k for k, text, score in rows if text == seen["option"] and score >= 0.5]
     assert len(seen["filtered"]["items"]) == len(named)
     assert seen["filtered"]["cards"] == len(set(named))
+
+
+def test_sheets_show_pixels_as_stored(tmp_path, images):
+    """Boxes count in these, whatever the EXIF data ask for."""
+    image = next(image for image in images if len(image.tags.texts))
+    height, width = image.image.size
+    exif = Image.Exif()
+    exif[0x0112] = 6  # a quarter turn
+    Image.new("RGB", (width, height), "red").save(tmp_path / "turned.jpg", exif=exif)
+    turned = replace(image, file=tmp_path / "turned.jpg")
+    assert len(write_sheets(tmp_path, [turned], class_names=CLASS_NAMES, threshold=0.0, title="stored")) == 1
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed")

@@ -6,6 +6,7 @@ import pytorch_lightning as pl
 import torch
 from hydra import compose, initialize_config_dir
 
+import rlipv2.utils  # noqa: F401 - registers what configurations compute with
 from rlipv2.checkpoints import load_network, load_weights, read_state
 from rlipv2.checkpoints.object_detection import to_relation_detector
 from rlipv2.losses import DETECTION_WEIGHTS, DetectionCriterion, weighted_sum

@@ -97,6 +97,9 @@ def test_files_are_turned_and_transparent_parts_are_white(tmp_path):
     exif[0x0112] = 6  # a quarter turn
     Image.new("RGB", (30, 20)).save(tmp_path / "turned.jpg", exif=exif)
     assert to_image(tmp_path / "turned.jpg").size == (20, 30)
+    with Image.open(tmp_path / "turned.jpg") as opened:  # as the predictor takes it
+        assert to_image(opened).size == (20, 30)
     assert to_image(Image.new("RGBA", (1, 1), (0, 0, 0, 0))).getpixel((0, 0)) == (255, 255, 255)
     assert to_image(Image.new("I;16", (1, 1), 65535)).getpixel((0, 0)) == (255, 255, 255)
+    assert to_image(Image.new("I", (1, 1), 30_000)).getpixel((0, 0)) == (117, 117, 117)
     assert to_image(Image.new("CMYK", (1, 1))).getpixel((0, 0)) == (255, 255, 255)

@@ -65,7 +65,7 @@ def look_up(text: str) -> Word:
         return _with_prefix(start + "-", look_up(tail)) if start and tail else _guess(text)
     nouns = senses.get("NOUN", ()) or ((text,) if text in words("also_nouns") else ())
     noun = _content()["noun_lemmas"].get(text) or _noun_lemma(text, nouns)
-    verb = _verb_lemma(text, senses.get("VERB", ()))
+    verb = _verb_lemma(text, senses.get("VERB", ())) if text not in words("no_verbs") else None
     if noun is None and verb and text == verb + "s" and "NOUN" in _senses(verb):
         noun = verb  # plurals that the dictionary lacks: "pans"
     return Word(

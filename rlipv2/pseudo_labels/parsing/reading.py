@@ -190,12 +190,18 @@ class _Reader:
             # A finite verb goes with the subject of the clause.
             self.subject = self.clause or self.subject
             self.finite = True
-        elif self.adjacent and self.link not in ("subject", ""):
+        elif self.adjacent and self.link not in ("subject", "") and not self._is_about_owner():
             self.subject = self.last
         self.be = True
         self.verb = None
         self.preposition = ""
         self.mark = ""
+
+    def _is_about_owner(self) -> bool:
+        """As in "a dog on a leash being walked": something is done to the dog."""
+        last, subject = self.last, self.subject
+        assert last is not None
+        return self.link != "object" and subject is not None and subject.is_animate and not last.is_animate
 
     def _on_preposition(self, token: Token) -> None:
         text = token.text
@@ -422,8 +428,8 @@ class _Reader:
         return held and owned and target.is_a("body") and text in _HOLDING
 
     def _has_as_part(self, last: Group, group: Group) -> bool:
-        if last.is_a("places_with_furniture") and group.is_a("furniture"):
-            return True
+        if last.is_a("places_with_furniture", "furniture") and group.is_a("furniture"):
+            return True  # also "a table with chairs"
         if last.is_a("vehicles") and self.link == "object" and group.is_animate:
             return True  # "pulling a carriage with two people"
         return last.is_a("food") and group.is_a("food") and not last.is_a("containers")

@@ -12,7 +12,7 @@ from rlipv2.pseudo_labels.parsing.text import tokenize
 from rlipv2.pseudo_labels.records import SceneGraph
 
 # Goes up whenever other graphs come out: files of another version are not mixed.
-RULES_VERSION = "1"
+RULES_VERSION = "2"
 
 
 class RuleParser(CaptionParser):

@@ -149,7 +149,7 @@ class _Tagger:
         elif kind == "PREP" and self._is_particle(position):
             kind = "PART"
         if kind == "ADV" and self._is_nominal(position + 1) and text in words("adjectives"):
-            kind = "ADJ"
+            kind = "NOUN" if self._is_compound(position) else "ADJ"  # "high chair"
         if kind == "ADV" and self.done and self.done[-1].text in words("possessives") and look_up(text).noun:
             return self._noun(text, look_up(text))  # "his back"
         if kind == "NUM" and self.phrase == "open" and text in words("adjectives") | {"second", "third"}:
@@ -182,10 +182,13 @@ class _Tagger:
             verb = verb and _closed(self._next(position + 1)) is None
             sure = verb and word is not None and (word.noun is None or self._starts_phrase(position + 2))
             listed = verb and word is not None and word.verb in words("verbs")
+            listed = listed or _closed(self._next(position + 2)) in ("DET", "PRON")  # "to block the ball"
             return Token(text, "TO" if sure and (listed or not word or word.noun is None) else "PREP", text)
         if text in words("have"):
             passive = self._next(position + 1) == "been" or (word is not None and word.verb and word.form == "past")
             return Token(text, "AUX", text) if passive else Token(text, "VERB", "have", _HAVE[text])
+        if text == "can" and not (word is not None and word.verb in words("verbs") and word.form == "base"):
+            return Token(text, "NOUN", text) if self._next(position + 1) not in ("be", "not") else None
         if text == "like" and self._last() in ("AUX", "TO"):
             return Token(text, "VERB", text)
         if text == "as" and self._last() == "VERB" and self.done[-1].lemma in words("as_verbs"):
@@ -209,6 +212,7 @@ class _Tagger:
         following = self._next(position + 1)
         bare = not following or not following[0].isalnum()
         closed = _closed(following) if following and not bare else None
+        closed = "PREP" if self._phrase_kind(position + 1) == "PREP" else closed
         after_verb = self._last() in ("VERB", "PART")
         if after_verb and (closed == "PREP" or following == "to"):
             return self.tokens[position] not in ("in", "on", "by")
@@ -369,7 +373,8 @@ class _Tagger:
 
     def _base_after_noun(self, text: str, word: Word, position: int, previous: Token) -> Token:
         follows = self._starts_phrase(position + 1)
-        if text in words("past_like_base") and _closed(self._next(position + 1)) in ("PREP", "DET"):
+        outspread = previous.text in words("body") and previous.plural  # "with its arms spread"
+        if text in words("past_like_base") and (outspread or _closed(self._next(position + 1)) in ("PREP", "DET")):
             return Token(text, "VERB", word.verb or text, "past")
         sure = word.noun is None and not word.adjective
         listed = word.verb in words("verbs")

@@ -35,6 +35,8 @@ PUBLISHED = {0.2: ("49.7", 1141), 0.25: ("25.6", 1020), 0.3: ("13.1", 903), 0.4:
 """Relations per image and distinct names by threshold, from the priors files of the official repository."""
 LONG_TAILS = (0.05, 0.2, 0.5)
 NOTHING_KEPT = 6
+SOMETIMES = ("scores.json", "tables/scores.csv", "tables/agreement.csv")
+"""What only some reports have; those of before go."""
 
 
 def write_report(
@@ -89,6 +91,8 @@ def write_report(
     sample, nothing = Reservoir(num_examples, seed), Reservoir(NOTHING_KEPT, seed + 1)
     most, least = Extremes(num_examples // 2), Extremes(num_examples // 2, lowest=True, threshold=threshold)
     folder = Path(out) / "report"
+    for name in SOMETIMES:
+        (folder / name).unlink(missing_ok=True)
     with image_table(folder / "tables" / "images.csv") as table:
         for report in images:
             of_image = statistics.add(report)

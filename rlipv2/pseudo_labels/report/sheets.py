@@ -3,8 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
+from jaxtyping import UInt8
 from PIL import Image
+from torch import Tensor
 
 from rlipv2.pseudo_labels.report.statistics import ReportImage
 from rlipv2.structures import LabelSpace, Triplets
@@ -31,7 +34,7 @@ def write_sheets(
     pictures, captions = [], []
     for report in images:
         picture = _picture(report.file)
-        if picture is None or picture.size[::-1] != report.image.size:
+        if picture is None or tuple(picture.shape[1:]) != report.image.size:
             continue
         found = kept_triplets(report, class_names, threshold)
         pictures.append(draw_triplets(picture, found.top(RELATIONS), long_side=600, legend=False))
@@ -68,12 +71,12 @@ def kept_triplets(report: ReportImage, class_names: Sequence[str], threshold: fl
     )
 
 
-def _picture(path: Path | None) -> Image.Image | None:
-    """Pixels as stored; None where they cannot be read."""
+def _picture(path: Path | None) -> UInt8[Tensor, "3 h w"] | None:
+    """Pixels as stored, as boxes mean these; None where they cannot be read."""
     if path is None:
         return None
     try:
         with Image.open(path) as opened:
-            return opened.convert("RGB")
+            return torch.from_numpy(np.array(opened.convert("RGB"))).permute(2, 0, 1)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
