@@ -141,6 +141,7 @@ def launch(app: gr.Blocks, *, host: str, port: int | None, quiet: bool = False, 
         footer_links=[],
         max_file_size="50mb",
         theme=theme,
+        show_error=True,  # also of files that are no pictures, which fail before the page is asked
     )
     if block:
         app.block_thread()

@@ -57,7 +57,7 @@ def export_onnx(
         pixels: type of the images; float32 has the same values, 0-255, for runtimes without uint8 inputs.
         opset: version of the ONNX operators, at least 18.
         sampling: how the deformable attention reads the image: `grid_sample` (fast), or `take`, for runtimes
-            whose GridSample is missing or wrong.
+            whose GridSample is missing or wrong; for one size only.
         options: short_side, max_size, mode, subject: as in `RelationPredictor.from_pretrained`.
 
     Raises:
@@ -74,6 +74,11 @@ def export_onnx(
         raise ValueError(
             "Swin backbones pad their windows by amounts that depend on the size of the image, which a graph cannot "
             "follow: give one size (--height, --width)"
+        )
+    if size is None and sampling == "take":
+        raise ValueError(
+            "sampling=take: its indices are exported for one number of images and one size; give both (--batch, "
+            "--height, --width), or take grid_sample"
         )
     space = predictor.resolve(label_space)
     network = exported_detector(predictor, space, sampling=sampling)
@@ -106,7 +111,7 @@ def write_program(network: ExportedDetector, out: Path, description: Description
 def exported_detector(predictor: RelationPredictor, space: LabelSpace, *, sampling: str) -> ExportedDetector:
     """The network of a predictor with the texts of a label space."""
     settings = predictor.settings
-    predictor._check(space, top=1, min_score=0.0, batch_size=1)
+    predictor.check_words(space)
     with torch.no_grad():
         texts = predictor.detector.encode_texts(space)
     named = settings.mode == "hoi" or settings.subject_filter
@@ -122,7 +127,7 @@ def exported_detector(predictor: RelationPredictor, space: LabelSpace, *, sampli
 
 def _possible(predictor: RelationPredictor, space: LabelSpace) -> tuple[tuple[str, str], ...] | None:
     """(relation, object) names that count, None: all."""
-    valid = predictor._possible(space)
+    valid = predictor.possible(space)
     if valid is None:
         return None
     return tuple((space.relations[relation], space.objects[name]) for relation, name in valid.nonzero().tolist())

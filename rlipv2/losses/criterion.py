@@ -45,7 +45,7 @@ class RelationCriterion(nn.Module):
     once, in the matcher.
 
     Args:
-        matcher: gives [layer][image] -> (query indices, target indices), as `PairMatcher`.
+        matcher: gives `[layer][image]` -> (query indices, target indices), as `PairMatcher`.
         subject_class: whether subjects are classified; the official HICO few-shot recipe has it off.
         background_weight: weight of unmatched pairs in the class losses.
         relation_quality: "giou" for Relation Quality Labels (RQL), None for labels of 0 and 1.

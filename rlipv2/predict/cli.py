@@ -35,7 +35,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\ninterrupted; the same command goes on where this one stopped", file=sys.stderr)
         return INTERRUPTED
-    except (InputError, ValueError, OSError) as error:
+    except (InputError, ValueError, FloatingPointError) as error:
+        print(f"error: {error}", file=sys.stderr)
+    except (FileExistsError, NotADirectoryError) as error:
+        print(f"error: {error.filename}: is a file; --out needs a folder", file=sys.stderr)
+    except OSError as error:
         print(f"error: {error}", file=sys.stderr)
     except RuntimeError as error:
         if type(error).__name__ != "OutOfMemoryError":
@@ -67,6 +71,11 @@ def build_parser() -> argparse.ArgumentParser:
     )
     words.add_argument("--relations", metavar="X,Y,Z", help="names of relations, or a .txt file with one a line")
     words.add_argument("--vocabulary", metavar="NAME", help="those of a data set: hico, vcoco, open_images")
+    words.add_argument(
+        "--mode",
+        choices=("hoi", "scene_graph"),
+        help="hoi: subjects are persons; scene_graph: anything (that of the weights)",
+    )
     what = parser.add_argument_group("what is kept")
     what.add_argument("--top", type=_positive, default=100, metavar="N", help="triplets per image (100)")
     what.add_argument("--min-score", type=_share, default=0.0, metavar="S", help="least score of a triplet, 0 to 1 (0)")
@@ -115,8 +124,10 @@ def predict(options: argparse.Namespace, inputs: Inputs) -> int:
         precision=options.precision,
         short_side=options.short_side,
         max_size=options.max_size,
+        mode=options.mode,
     )
     label_space = words_of(options, predictor)
+    predictor.check_words(label_space)
     settings = settings_of(options, inputs, weights, predictor, label_space)
     with Results(options.out, settings, overwrite=options.overwrite) as results, _progress(inputs, options) as advance:
         counts = _run(options, inputs, predictor, label_space, results=results, advance=advance)
@@ -170,15 +181,16 @@ def words_of(options: argparse.Namespace, predictor: "RelationPredictor") -> "La
     """
     from rlipv2.structures import LabelSpace
 
-    if options.vocabulary and (options.objects or options.relations):
+    typed = options.objects is not None or options.relations is not None
+    if options.vocabulary and typed:
         raise ValueError("--vocabulary brings objects and relations; leave out --objects and --relations, or it")
-    if not (options.objects or options.relations):
+    if not typed:
         return predictor.resolve(options.vocabulary)
     saved = predictor.label_space
-    if saved is None and not (options.objects and options.relations):
+    if saved is None and (options.objects is None or options.relations is None):
         raise ValueError("give both --objects and --relations: no words are saved with these weights")
-    objects = words(options.objects) if options.objects else saved.objects if saved else ()
-    relations = words(options.relations) if options.relations else saved.relations if saved else ()
+    objects = words(options.objects) if options.objects is not None else saved.objects if saved else ()
+    relations = words(options.relations) if options.relations is not None else saved.relations if saved else ()
     return predictor.resolve(LabelSpace(objects=objects, relations=relations))
 
 

@@ -15,8 +15,8 @@ from rlipv2.predict.names import COPIES, DRAWN, GRAPHS, THUMBNAILS, picture_name
 from rlipv2.structures import Triplets
 from rlipv2.visualize import draw_triplets, to_image
 
-THUMBNAIL_SIDE, COPY_SIDE = 320, 1280
-"""Longer sides in pixels."""
+THUMBNAIL_SIDE, COPY_SIDE, DRAWN_SIDE = 320, 1280, 3000
+"""Longer sides in pixels; larger pictures are drawn smaller."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,8 @@ class Pictures:
 
     def drawn(self, image: UInt8[Tensor, "3 h w"], triplets: Triplets, *, legend: bool = True) -> Image.Image:
         """The image with its best triplets; without a legend all images of one size give pictures of one size."""
-        return draw_triplets(image, triplets.top(self.draw_top), legend=legend)
+        long_side = DRAWN_SIDE if max(image.shape[1:]) > DRAWN_SIDE else None
+        return draw_triplets(image, triplets.top(self.draw_top), legend=legend, long_side=long_side)
 
     def graph(self, image: UInt8[Tensor, "3 h w"], triplets: Triplets) -> Image.Image:
         """Its best triplets as nodes and edges."""

@@ -214,11 +214,16 @@ class RelationPredictor:
             TypeError: something that is no image or no label space.
         """
         space = self.resolve(label_space)
-        self._check(space, top, min_score, batch_size)
+        self.check_words(space)
+        for name, count in (("top", top), ("batch_size", batch_size)):
+            if count < 1:
+                raise ValueError(f"{name}={count}: expected at least 1")
+        if not min_score >= 0:
+            raise ValueError(f"min_score={min_score}: expected a number from 0")
         if nms == "saved":
             nms = self.settings.nms
         check_nms(nms)
-        ranking = {"valid": self._possible(space) if only_possible else None, "nms": nms, "min_score": min_score}
+        ranking = {"valid": self.possible(space) if only_possible else None, "nms": nms, "min_score": min_score}
         sources = list(images) if isinstance(images, list | tuple) else [images]
         found: list[Triplets] = []
         for start in range(0, len(sources), WINDOW * batch_size):
@@ -248,23 +253,23 @@ class RelationPredictor:
                 raise ValueError(f"label_space: the list of {kind} is empty; give at least one word")
         return label_space
 
-    def _check(self, space: LabelSpace, top: int, min_score: float, batch_size: int) -> None:
-        for name, value in (("top", top), ("batch_size", batch_size)):
-            if value < 1:
-                raise ValueError(f"{name}={value}: expected at least 1")
-        if not min_score >= 0:
-            raise ValueError(f"min_score={min_score}: expected a number from 0")
+    def check_words(self, space: LabelSpace) -> None:
+        """Refuses words that these weights cannot be asked for.
+
+        Raises:
+            ValueError: the word for the subjects is not among them.
+        """
         if self._needs_subject and self.settings.subject not in space.objects:
             raise ValueError(
                 f"these weights know {self.settings.subject!r} as the only subject of relations: add it to "
-                "the objects, or load them with mode='scene_graph' to have subjects named too"
+                "the objects, or have subjects named too with mode='scene_graph' (--mode scene_graph)"
             )
 
     @property
     def _needs_subject(self) -> bool:
         return self.settings.mode == "hoi" or self.settings.subject_filter
 
-    def _possible(self, space: LabelSpace) -> Float[Tensor, "r o"] | None:
+    def possible(self, space: LabelSpace) -> Float[Tensor, "r o"] | None:
         """1 where (relation, object) counts in the evaluation, None where nothing is known."""
         if self.settings.possible is not None and space == self.label_space:
             valid = torch.zeros(len(space.relations), len(space.objects))
@@ -314,6 +319,11 @@ class RelationPredictor:
         half = torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
         with self._turn, torch.inference_mode(), half:
             output = _in_full_precision(self.detector(images, padding, texts).layer(-1))
+        if not torch.isfinite(output.relation_logits).all():
+            raise FloatingPointError(
+                "the network gave scores that are no numbers: damaged weights, or too large values for "
+                f"precision={self.precision!r}"
+            )
         predictions = postprocess(
             output,
             torch.tensor(sizes, device=self.device),

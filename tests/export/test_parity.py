@@ -55,14 +55,13 @@ def test_one_size(tmp_path, name) -> None:
 def test_sampling_by_indexing(tmp_path) -> None:
     torch.manual_seed(0)
     detector = small.smallest()
-    runtime = exported(detector, tmp_path / "model.onnx", sampling="take")
+    runtime = exported(detector, tmp_path / "model.onnx", sampling="take", size=(70, 96), batch=2)
     import onnx
 
     kinds = {node.op_type for node in onnx.load(tmp_path / "model.onnx").graph.node}
     assert not kinds & {"GridSample", "Loop"}
-    for size in ((2, 64, 96), (1, 70, 51)):
-        images, mask = tiny.images(*size)
-        assert small.largest_difference(runtime, detector, tiny.LABELS, images, mask) < 1e-4
+    images, mask = tiny.images(2, 70, 96)
+    assert small.largest_difference(runtime, detector, tiny.LABELS, images, mask) < 1e-4
 
 
 def test_removed_pairs_are_left_out(tmp_path) -> None:

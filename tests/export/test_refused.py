@@ -76,6 +76,11 @@ def test_options_that_make_no_sense_are_named(tmp_path, options, message) -> Non
     assert not list(tmp_path.iterdir())
 
 
+def test_sampling_by_indexing_needs_a_size(tmp_path) -> None:
+    with pytest.raises(ValueError, match="for one number of images and one size"):
+        export_onnx(small.smallest(), tmp_path / "model.onnx", sampling="take")
+
+
 def test_swin_needs_a_size(tmp_path) -> None:
     with pytest.raises(ValueError, match="--height, --width"):
         export_onnx(small.with_swin(tiny.detector), tmp_path / "model.onnx")

@@ -128,6 +128,7 @@ def test_images_of_another_folder_are_not_mixed_with_those_of_the_first(photos, 
         (["--vocabulary", "hico", "--objects", "person"], "leave out --objects"),
         (["--objects", "person,,dog"], "expected words with commas between them"),
         (["--objects", "person,person"], "more than once"),
+        (["--objects", ""], "none of them blank"),
         (["--objects", "none.txt"], "none.txt"),
         (["--weights", "none/at/all"], "none/at/all"),
         (["--device", "cuda:77"], "cuda:77"),
@@ -147,6 +148,22 @@ def test_numbers_out_of_range_give_exit_status_2(options, photos, weights, tmp_p
     with pytest.raises(SystemExit) as stopped:
         predict(photos, weights, tmp_path / "out", *options)
     assert stopped.value.code == 2
+
+
+def test_words_without_the_subject_of_the_weights_are_refused_once(photos, weights, tmp_path, capsys):
+    options = ("--objects", "dog", "--relations", "ride")
+    assert predict(photos, weights, tmp_path / "out", "--mode", "hoi", *options) == 2
+    assert capsys.readouterr().err.count("the only subject of relations") == 1
+    assert not (tmp_path / "out").exists()
+    assert predict(photos, weights, tmp_path / "out", "--mode", "scene_graph", *options) == 0
+    assert {triplet["subject"] for line in lines(tmp_path / "out") for triplet in line["triplets"]} == {"dog"}
+
+
+def test_results_in_the_place_of_a_file_are_refused(photos, weights, tmp_path, capsys):
+    (tmp_path / "out").write_text("mine")
+    assert predict(photos, weights, tmp_path / "out") == 2
+    assert "is a file; --out needs a folder" in capsys.readouterr().err
+    assert (tmp_path / "out").read_text() == "mine"
 
 
 def test_no_such_input_gives_exit_status_2(weights, tmp_path, capsys):
