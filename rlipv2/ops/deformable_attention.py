@@ -105,9 +105,7 @@ def sample_with_gather(value: Tensor, shapes: Shapes, locations: Tensor, weights
     flat_locations, flat_weights = locations.flatten(0, 1), weights.flatten(0, 1)
     # First row of each query's image and of each head.
     start = torch.arange(batch, dtype=torch.int32, device=value.device) * (rows.shape[0] // batch)
-    start = start.repeat_interleave(queries)[:, None] + torch.arange(
-        heads, dtype=torch.int32, device=value.device
-    )
+    start = start.repeat_interleave(queries)[:, None] + torch.arange(heads, dtype=torch.int32, device=value.device)
     recording = torch.is_grad_enabled() and (value.requires_grad or locations.requires_grad or weights.requires_grad)
     outputs = []
     # A compiled graph makes its own blocks, and would be made anew for every number of calls.
