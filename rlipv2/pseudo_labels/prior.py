@@ -18,7 +18,7 @@ from rlipv2.pseudo_labels.units import UnitResult
 
 Prior = dict[str, dict[str, list[str]]]
 """Relation texts by class of the subject and class of the object, most frequent first."""
-TODO = 'expected {"subject": {"object": ["relation", ...]}} with names of classes'
+EXPECTED = 'expected {"subject": {"object": ["relation", ...]}} with names of classes'
 
 
 def count_prior(records: Iterable[Mapping[str, Any]], matcher: Matcher, *, min_count: int = 1) -> Prior:
@@ -110,7 +110,7 @@ def read_prior(path: str | Path) -> Prior:
             for subject, some in read_json(path).items()
         }
     except (AttributeError, TypeError) as error:
-        raise AnnotationError.in_file(path, f"no prior ({error})", TODO) from error
+        raise AnnotationError.in_file(path, f"no prior ({error})", EXPECTED) from error
 
 
 def prior_of_classes(path: str | Path, names: Sequence[str]) -> dict[int, dict[int, list[str]]]:
@@ -127,7 +127,7 @@ def prior_of_classes(path: str | Path, names: Sequence[str]) -> dict[int, dict[i
         if subject in rows
     }
     if not any(prior.values()):
-        raise AnnotationError.in_file(Path(path).expanduser(), "none of its classes is one of the images'", TODO)
+        raise AnnotationError.in_file(Path(path).expanduser(), "none of its classes is one of the images'", EXPECTED)
     return prior
 
 
