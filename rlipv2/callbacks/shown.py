@@ -1,6 +1,7 @@
 """What is shown of an image: its labels beside the best predictions, free of repetitions."""
 
 import dataclasses
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -108,7 +109,7 @@ def _sound(predictions: Triplets) -> Tensor:
     """True for finite predictions: a training that diverges ends with the message of the task, not with one of here."""
     values = [getattr(predictions, field.name) for field in dataclasses.fields(predictions)]
     real = [value for value in values if isinstance(value, Tensor) and value.is_floating_point()]
-    return torch.stack([value.reshape(len(value), -1).isfinite().all(1) for value in real]).all(0)
+    return torch.stack([value.isfinite().view(len(value), math.prod(value.shape[1:])).all(1) for value in real]).all(0)
 
 
 def possible_pairs(arguments: Mapping[str, Any], label_space: LabelSpace) -> Float[Tensor, "r o"]:

@@ -10,6 +10,7 @@ from PIL import Image
 
 from rlipv2.callbacks import Pictures
 from rlipv2.callbacks.random_states import random_state
+from rlipv2.callbacks.shown import _sound
 from rlipv2.callbacks.wandb_media import picture_rows, plain, sentences
 from rlipv2.structures import (
     Annotation,
@@ -18,6 +19,7 @@ from rlipv2.structures import (
     LabelSpace,
     PairPredictions,
     Sample,
+    Triplets,
 )
 
 SPACE = LabelSpace(objects=("person", "dog", "missing objects"), relations=("hold", "walk"))
@@ -203,3 +205,11 @@ def test_images_with_different_names_share_one_numbering():
 @pytest.mark.parametrize(("value", "expected"), [(np.float32("nan"), None), (np.int64(3), 3), ("a", "a"), (0.5, 0.5)])
 def test_values_of_tables_are_plain(value, expected):
     assert plain(value) == expected
+
+
+def test_an_image_without_predictions_is_no_trouble():
+    nothing = torch.zeros(0, 4)
+    labels = torch.zeros(0, dtype=torch.long)
+    space = LabelSpace(objects=("person", "dog"), relations=("hold",))
+    triplets = Triplets(nothing, nothing, labels, labels, labels, torch.zeros(0), space)
+    assert _sound(triplets).shape == (0,)
